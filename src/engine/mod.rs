@@ -1,0 +1,239 @@
+//! A container engine as the rest of Iaso sees it, and what may be asked of one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use iaso_policy::input::{EngineHealth, RestartPolicy};
+
+/// One engine. Every call is bounded by the caller; an implementation never retries a change.
+pub trait Engine: Send + Sync {
+    /// Asks for sign of life, identity and versions, and agrees on the newest API version both sides know.
+    fn hello(&self) -> BoxFuture<'_, Result<EngineInfo, EngineError>>;
+
+    /// Every container, exited ones included.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ContainerDetail>, EngineError>>;
+
+    /// One container, by id.
+    fn inspect<'a>(&'a self, container: &'a ContainerId) -> BoxFuture<'a, Result<ContainerDetail, EngineError>>;
+
+    /// Container events from `since` on (nanoseconds on the engine's clock; none: from now), until the stream ends or errs.
+    fn events(&self, since: Option<i64>) -> BoxStream<'_, Result<EngineEvent, EngineError>>;
+
+    /// Changes a container. `grace` is the stop grace to ask for; none leaves it to the engine.
+    fn change<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        change: &'a Change,
+        grace: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Changed, EngineError>>;
+
+    /// The last `lines` lines of a container's output, at most 64 KiB, both streams in order.
+    fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>>;
+}
+
+/// A container's full id: 64 characters of lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// Takes the engine's spelling; none when it is not 64 hexadecimal digits.
+    pub fn new(id: &str) -> Option<Self> {
+        (id.len() == 64 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| Self(id.to_owned()))
+    }
+
+    /// The engine's spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The policy's spelling: the first 128 bits.
+    pub fn short(&self) -> u128 {
+        u128::from_str_radix(&self.0[..32], 16).unwrap_or_default()
+    }
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Its product version.
+    pub version: String,
+    /// The API version agreed on.
+    pub api: (u16, u16),
+    /// Its id (`/info`), where it tells.
+    pub id: Option<String>,
+}
+
+/// One container, whole: foreign text included, so it stays outside the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerDetail {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its image, as named when it was created.
+    pub image: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its state.
+    pub state: ContainerState,
+    /// When it last started, in nanoseconds since the epoch on the engine's clock; zero: never.
+    pub started: i64,
+    /// When it last ended, likewise.
+    pub finished: i64,
+    /// The kernel killed it, or a process of it, for want of memory.
+    pub oom_killed: bool,
+    /// The engine's own restart policy.
+    pub restart: RestartPolicy,
+    /// How often the engine restarted it by that policy.
+    pub restart_count: u32,
+    /// It removes itself when it exits.
+    pub auto_remove: bool,
+    /// Its HEALTHCHECK's timing; none without one.
+    pub healthcheck: Option<Healthcheck>,
+    /// The signal that asks it to stop, by number (15 where it names none).
+    pub stop_signal: u8,
+    /// Its stop grace, where it names one.
+    pub stop_grace: Option<Duration>,
+    /// Its networks by name, with its addresses there.
+    pub networks: BTreeMap<String, Vec<IpAddr>>,
+    /// `host`, `none`, `bridge`, `container:ID`, or a network's name.
+    pub network_mode: String,
+    /// Its published ports: (container's TCP port, host's address, host's port).
+    pub ports: Vec<(u16, IpAddr, u16)>,
+}
+
+/// A HEALTHCHECK's timing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// Between checks.
+    pub interval: Duration,
+    /// Of one check.
+    pub timeout: Duration,
+    /// Failures that make it unhealthy.
+    pub retries: u32,
+    /// Failures at first that do not count.
+    pub start_period: Duration,
+}
+
+/// The engine's word for a container's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Created, never started.
+    Created,
+    /// Running.
+    Running(EngineHealth),
+    /// Frozen.
+    Paused,
+    /// Waiting to be restarted by the engine.
+    Restarting,
+    /// Exited with this code.
+    Exited(i32),
+    /// Being removed.
+    Removing,
+    /// Dead in the engine's sense: half removed.
+    Dead,
+}
+
+/// One container event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    /// Which container.
+    pub container: ContainerId,
+    /// Its name, where the event tells it.
+    pub name: Option<String>,
+    /// Its labels, as far as the event tells them.
+    pub labels: BTreeMap<String, String>,
+    /// When, in nanoseconds since the epoch on the engine's clock.
+    pub time: i64,
+    /// What.
+    pub action: EventAction,
+}
+
+/// What happened to a container. Events outside this list are not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventAction {
+    /// Created.
+    Create,
+    /// Started.
+    Start,
+    /// A signal was sent to it.
+    Kill(u8),
+    /// Its process ended with this code.
+    Die(i32),
+    /// A stop was carried out (comes after the die).
+    Stop,
+    /// A restart was carried out (comes after the start).
+    Restart,
+    /// Frozen.
+    Pause,
+    /// Thawed.
+    Unpause,
+    /// The kernel killed something in it for want of memory.
+    Oom,
+    /// The HEALTHCHECK's verdict changed.
+    Health(EngineHealth),
+    /// Renamed.
+    Rename,
+    /// Removed.
+    Destroy,
+}
+
+/// A change to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Start it.
+    Start,
+    /// Stop it with its grace.
+    Stop,
+    /// Stop it with its grace, then start it.
+    Restart,
+    /// Send it a signal, by number.
+    Signal(u8),
+    /// Run a command in it and wait for its end.
+    Exec(Vec<String>),
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It was done.
+    Done,
+    /// The container was in that state already.
+    Already,
+    /// The command ran and returned this code, not 0.
+    CommandFailed(i64),
+}
+
+/// Why an engine did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody answers.
+    #[error("the engine cannot be reached: {0}")]
+    Unreachable(String),
+    /// It did not answer in time.
+    #[error("the engine did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// There is no such container.
+    #[error("no such container")]
+    NotFound,
+    /// The engine, or a proxy before it, denies the call.
+    #[error("not permitted: {0}")]
+    NotPermitted(String),
+    /// The container's state forbids it (HTTP 409), such as a restart of one being removed.
+    #[error("the container's state forbids it: {0}")]
+    Conflict(String),
+    /// The engine failed at it.
+    #[error("the engine answered {status}: {message}")]
+    Failed {
+        /// The HTTP status.
+        status: u16,
+        /// The engine's message, shortened to 500 characters.
+        message: String,
+    },
+    /// The answer was not the engine's API.
+    #[error("the answer is not that of a container engine: {0}")]
+    Malformed(String),
+}

@@ -1,0 +1,19 @@
+//! Iaso, a self-healing daemon for container hosts.
+//!
+//! Dependencies point one way: `main -> cli -> app -> { supervisor, edges } -> config -> policy`. Edges (`engine`, `probe`,
+//! `store`, `api`, `telemetry`, `system`) do not import each other, but for `system`, which all may use; `app` wires them.
+//! `sim` and `demo` may be named by the commands and tests that run them, and by nothing else.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod engine;
+pub mod probe;
+pub mod sim;
+pub mod store;
+pub mod supervisor;
+pub mod system;
+pub mod telemetry;
+
+pub use iaso_policy as policy;

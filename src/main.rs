@@ -1,0 +1,3 @@
+//! The `iaso` command.
+
+fn main() {}

@@ -1,0 +1,153 @@
+//! What the policy asks for.
+
+use core::time::Duration;
+
+use crate::id::{AttemptId, CheckId, HostId, IncidentId, Instance, OrderId, ServiceId};
+use crate::record::Record;
+use crate::spec::Step;
+
+/// One thing to do. Order matters: the record of a charge comes before the operation it pays for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Action {
+    /// Change something on an engine.
+    Operate(Operation),
+    /// Run a check now, outside its cadence.
+    Probe {
+        /// Whose.
+        service: ServiceId,
+        /// Which.
+        check: CheckId,
+    },
+    /// Inspect the service's container now and tell what is seen.
+    Look {
+        /// Whose.
+        service: ServiceId,
+    },
+    /// Run a check at this interval from now on.
+    Cadence {
+        /// Whose.
+        service: ServiceId,
+        /// Which.
+        check: CheckId,
+        /// The interval.
+        every: Duration,
+    },
+    /// Say and keep what was decided.
+    Record(Record),
+    /// Answer a person's order.
+    Answer {
+        /// The order.
+        order: OrderId,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// A change to an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Operation {
+    /// For whom.
+    pub service: ServiceId,
+    /// On which engine.
+    pub host: HostId,
+    /// Its id; the outcome names it.
+    pub attempt: AttemptId,
+    /// The outage it belongs to.
+    pub incident: Option<IncidentId>,
+    /// The life it was decided for. The look before it must find this one.
+    pub instance: Instance,
+    /// What to do.
+    pub step: Step,
+    /// Why it may be done.
+    pub cause: Cause,
+    /// What is wrong; none when a person ordered it.
+    pub trouble: Option<Trouble>,
+    /// The stop grace to ask for; none leaves it to the engine (10 s).
+    pub stop_grace: Option<Duration>,
+    /// Whether its charge must be in the store's hands first.
+    pub charge: Charge,
+}
+
+/// Why an operation may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Cause {
+    /// To heal.
+    Recovery,
+    /// A person ordered it.
+    Operator,
+}
+
+impl Cause {
+    /// The word for logs, metric labels and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recovery => "recovery",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// How an operation is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Charge {
+    /// A person's order: free.
+    Free,
+    /// The record of the charge must have been handed to the operating system before the engine is asked, within 100 ms.
+    Stored,
+    /// The store is down: charged in memory alone, at half the budget.
+    Memory,
+}
+
+/// What is wrong with a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Trouble {
+    /// Its container exited by itself.
+    Exited {
+        /// With this code.
+        code: i32,
+    },
+    /// Its container exited in a gap, and the operator wants such ones started.
+    StoppedInGap,
+    /// The engine waits to start it again, or has just done so.
+    EngineRestarting,
+    /// The engine's HEALTHCHECK says unhealthy.
+    EngineUnhealthy,
+    /// One of Iaso's own checks fails.
+    Check(CheckId),
+}
+
+impl Trouble {
+    /// The word for logs, metric labels and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exited { .. } => "exited",
+            Self::StoppedInGap => "stopped_in_gap",
+            Self::EngineRestarting => "engine_restarting",
+            Self::EngineUnhealthy => "healthcheck",
+            Self::Check(_) => "check",
+        }
+    }
+}
+
+/// The answer to a person's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Answer {
+    /// An operation was begun.
+    Begun(AttemptId),
+    /// Done, at once.
+    Done,
+    /// An operation is in flight; try again, or order with `now`.
+    Busy(AttemptId),
+    /// There is nothing to do it to: no such service, or it has no container.
+    NoTarget,
+    /// Its host cannot be reached.
+    HostDown,
+    /// Iaso is stopping.
+    Stopping,
+}

@@ -1,0 +1,21 @@
+//! The rules that decide when Iaso heals, holds and gives up.
+//!
+//! No clock, file, thread, environment or random state: everything comes in through [`Input`] with the moment it is about,
+//! everything goes out as [`Action`]. The same inputs and seed give the same actions, so a night can be replayed.
+#![no_std]
+
+extern crate alloc;
+
+pub mod action;
+pub mod id;
+pub mod input;
+pub mod memory;
+pub mod record;
+pub mod spec;
+pub mod time;
+pub mod view;
+
+pub use action::Action;
+pub use input::Input;
+pub use record::Record;
+pub use time::Now;

@@ -1,0 +1,205 @@
+//! What survives a restart of Iaso: the fold of the durable records, one per identity.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::{Cause, Charge, Trouble};
+use crate::id::{AttemptId, Identity, IncidentId, Instance};
+use crate::input::Outcome;
+use crate::record::{Event, Record};
+use crate::spec::Step;
+use crate::time::Now;
+
+/// Charges older than this are in no window any more ([`crate::spec::Budget::window`] is at most a day).
+pub const CHARGES_KEPT: Duration = Duration::from_secs(86_400);
+
+/// What the store held when Iaso started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Restored {
+    /// The store takes writes.
+    pub store_up: bool,
+    /// The store could be read whole. When not, budgets are halved for their first window.
+    pub intact: bool,
+    /// The last run ended in order. When not, containers that started after `last` are charged for.
+    pub clean: bool,
+    /// The newest durable record. None: the store is new, or could not be read.
+    pub last: Option<Now>,
+    /// What is remembered of each identity.
+    pub services: Vec<Memory>,
+}
+
+impl Restored {
+    /// A first start: a new store that takes writes.
+    pub const fn nothing() -> Self {
+        Self { store_up: true, intact: true, clean: true, last: None, services: Vec::new() }
+    }
+}
+
+/// What is remembered of one identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Memory {
+    /// Whose.
+    pub identity: Identity,
+    /// Charged operations of the last day, oldest first.
+    pub charges: Vec<Now>,
+    /// An attempt that had not ended.
+    pub attempt: Option<OpenAttempt>,
+    /// An outage that had not ended.
+    pub incident: Option<OpenIncident>,
+    /// Automatic attempts since health was last sustained, and when the last of them ended: the backoff's count.
+    pub streak: u32,
+    /// When the last of the streak's attempts ended.
+    pub last_ended: Option<Now>,
+    /// Quarantine in force.
+    pub quarantine: Option<QuarantineMemory>,
+    /// The life that a person stopped, and when.
+    pub stopped: Option<(Instance, Now)>,
+    /// The life that died by itself, and its exit code.
+    pub crashed: Option<(Instance, i32)>,
+    /// A container of this identity was once seen running.
+    pub seen_running: bool,
+    /// A person paused automatic operations.
+    pub paused: bool,
+    /// Fingerprints of the checks that have passed once, in order.
+    pub proven: Vec<u64>,
+}
+
+/// An attempt in flight or being verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OpenAttempt {
+    /// Its id.
+    pub attempt: AttemptId,
+    /// What.
+    pub step: Step,
+    /// Why it was allowed.
+    pub cause: Cause,
+    /// What was wrong.
+    pub trouble: Option<Trouble>,
+    /// The life it was decided for.
+    pub instance: Instance,
+    /// When it began.
+    pub begun: Now,
+    /// The engine's answer, where it came.
+    pub outcome: Option<Outcome>,
+}
+
+/// An outage that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OpenIncident {
+    /// Its id.
+    pub incident: IncidentId,
+    /// When it opened.
+    pub opened: Now,
+    /// What was wrong when it opened.
+    pub trouble: Trouble,
+    /// Attempts begun within it.
+    pub attempts: u32,
+    /// Attempts that ended without healing.
+    pub failed: u32,
+}
+
+/// Quarantine in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct QuarantineMemory {
+    /// Since when (the last failed trial renews it).
+    pub since: Now,
+    /// Trials that failed.
+    pub trials: u32,
+    /// When the next trial comes, from `since`; none: never.
+    pub retry_after: Option<Duration>,
+}
+
+impl Memory {
+    /// Nothing remembered yet.
+    pub const fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            charges: Vec::new(),
+            attempt: None,
+            incident: None,
+            streak: 0,
+            last_ended: None,
+            quarantine: None,
+            stopped: None,
+            crashed: None,
+            seen_running: false,
+            paused: false,
+            proven: Vec::new(),
+        }
+    }
+
+    /// Takes in one record about this identity; those that are not durable change nothing.
+    pub fn apply(&mut self, record: &Record) {
+        let now = record.now;
+        match record.event {
+            Event::IncidentOpened { trouble } => {
+                self.incident = record.incident.map(|incident| OpenIncident {
+                    incident,
+                    opened: now,
+                    trouble,
+                    attempts: 0,
+                    failed: 0,
+                });
+            }
+            Event::IncidentClosed { .. } => self.incident = None,
+            Event::Begun { attempt, step, cause, trouble, instance, charge, .. } => {
+                if charge != Charge::Free {
+                    self.charge(now);
+                }
+                if cause == Cause::Recovery
+                    && let Some(incident) = &mut self.incident
+                {
+                    incident.attempts += 1;
+                }
+                self.attempt = Some(OpenAttempt { attempt, step, cause, trouble, instance, begun: now, outcome: None });
+            }
+            Event::Finished { attempt, outcome } => {
+                if let Some(open) = self.attempt.as_mut().filter(|open| open.attempt == attempt) {
+                    open.outcome = Some(outcome);
+                }
+            }
+            Event::Ended { attempt, verdict, .. } => {
+                if let Some(open) = self.attempt.take_if(|open| open.attempt == attempt)
+                    && open.cause == Cause::Recovery
+                {
+                    self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
+                    self.last_ended = Some(now);
+                    if let Some(incident) = self.incident.as_mut().filter(|_| verdict.failed()) {
+                        incident.failed += 1;
+                    }
+                }
+            }
+            Event::Quarantined { trials, retry_after } => {
+                self.quarantine = Some(QuarantineMemory { since: now, trials, retry_after });
+            }
+            Event::Released { .. } => self.quarantine = None,
+            Event::Settled => {
+                self.streak = 0;
+                self.last_ended = None;
+            }
+            Event::OperatorStopped { instance } => self.stopped = Some((instance, now)),
+            Event::OperatorStopEnded => self.stopped = None,
+            Event::Crashed { instance, code } => self.crashed = Some((instance, code)),
+            Event::SeenRunning => self.seen_running = true,
+            Event::Proven { fingerprint, .. } => {
+                if let Err(place) = self.proven.binary_search(&fingerprint) {
+                    self.proven.insert(place, fingerprint);
+                }
+            }
+            Event::Paused => self.paused = true,
+            Event::Resumed => self.paused = false,
+            Event::ChargedForGap { .. } => self.charge(now),
+            Event::Health { .. } | Event::Held { .. } | Event::Unheld { .. } | Event::EngineRestarted { .. } => {}
+        }
+    }
+
+    fn charge(&mut self, now: Now) {
+        self.charges.retain(|then| now.mono.since(now.place(*then)) < CHARGES_KEPT);
+        self.charges.push(now);
+    }
+}

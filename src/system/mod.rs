@@ -1,0 +1,4 @@
+//! The operating system: clock, tasks, names, TLS, signals, the service manager. Every edge may use it; it uses none.
+
+pub mod clock;
+pub mod tasks;
