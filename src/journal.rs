@@ -1,0 +1,38 @@
+//! The stream of decisions on its way out of the supervisor: each record with the names that people know it by.
+
+use std::sync::Arc;
+
+use iaso_policy::Record;
+use iaso_policy::id::Identity;
+
+use crate::config::validated::Severity;
+
+/// A record, and whom it is about.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What was decided.
+    pub record: Record,
+    /// About whom.
+    pub subject: Arc<Subject>,
+}
+
+/// Whom a record is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The service's name.
+    pub name: Arc<str>,
+    /// What its memory is kept under.
+    pub identity: Identity,
+    /// Its host's name.
+    pub host: Arc<str>,
+    /// How bad its outage is.
+    pub severity: Severity,
+    /// The names of its checks, by number.
+    pub checks: Vec<Arc<str>>,
+}
+
+/// Hears every entry, in order, on the supervisor's own task: it must return at once, and never block.
+pub trait Listener: Send {
+    /// Takes in one entry.
+    fn hear(&mut self, entry: &Entry);
+}

@@ -1,0 +1,109 @@
+//! The one picture of how things stand that metrics, `/health`, `status` and `explain` are made from. The supervisor
+//! publishes it; nobody else makes one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use iaso_policy::Now;
+use iaso_policy::id::Identity;
+use iaso_policy::view::ServiceView;
+
+use crate::config::validated::Severity;
+
+/// How things stood at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When.
+    pub at: Now,
+    /// When Iaso started.
+    pub started: Now,
+    /// It decides and records, and never acts.
+    pub observe: bool,
+    /// The first round of checks was tried.
+    pub ready: bool,
+    /// Every engine.
+    pub hosts: Vec<HostStatus>,
+    /// Every watched service, by name.
+    pub services: Vec<ServiceStatus>,
+    /// Services of the configuration for which no container exists (yet).
+    pub waiting: Vec<Arc<str>>,
+    /// The store takes writes.
+    pub store: ComponentStatus,
+    /// Queues that are full or have dropped something, and other trouble of the supervisor's own.
+    pub supervisor: ComponentStatus,
+    /// Actions that a law forbade, by the law's number.
+    pub law_violations: Vec<(u8, u64)>,
+    /// Observations dropped as older than what was known.
+    pub stale_inputs: u64,
+}
+
+/// A part of Iaso, as `/health` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentStatus {
+    /// It does its work.
+    pub up: bool,
+    /// Since when it is so.
+    pub since: Now,
+    /// What is wrong, for those who may know.
+    pub message: Option<String>,
+}
+
+/// One engine.
+#[derive(Debug, Clone)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The link to it.
+    pub link: ComponentStatus,
+    /// Its event stream is being read.
+    pub events_connected: bool,
+    /// Its version and the API version agreed on, once it was reached.
+    pub version: Option<String>,
+}
+
+/// One watched service.
+#[derive(Debug, Clone)]
+pub struct ServiceStatus {
+    /// The name that people use.
+    pub name: Arc<str>,
+    /// What its memory is kept under.
+    pub identity: Identity,
+    /// Its host's name.
+    pub host: Arc<str>,
+    /// How bad its outage is.
+    pub severity: Severity,
+    /// Its container's name and image, where there is one.
+    pub container: Option<ContainerStatus>,
+    /// How the policy sees it.
+    pub view: ServiceView,
+    /// Its checks, in the order of `view.checks`.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// A container, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its image, as named when it was created.
+    pub image: String,
+    /// Its id's first twelve digits.
+    pub short_id: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A check, for people.
+#[derive(Debug, Clone)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type, such as `http`.
+    pub kind: &'static str,
+    /// Its newest result in words, without the body it read: `status 500, expected 200-299`.
+    pub evidence: Option<Arc<str>>,
+    /// How long its newest probe took, in seconds.
+    pub took: Option<f64>,
+    /// Passed and failed so far, by this run of Iaso.
+    pub counts: (u64, u64),
+}
