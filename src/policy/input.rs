@@ -71,8 +71,8 @@ pub enum Input {
         instance: Instance,
         /// When it began.
         began: Mono,
-        /// Whether it passed.
-        passed: bool,
+        /// What came of it.
+        result: CheckResult,
     },
     /// An operation ended, or never began.
     Finished {
@@ -221,6 +221,18 @@ pub enum Witness {
     Event,
     /// From a list or a look: whatever led to it may have been missed.
     Look,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum CheckResult {
+    /// It passed.
+    Passed,
+    /// It passed, but took longer than its `max_latency`: a reason to tell people, never to act.
+    Late,
+    /// It failed.
+    Failed,
 }
 
 /// How an operation ended.

@@ -7,15 +7,27 @@
 extern crate alloc;
 
 pub mod action;
+mod backoff;
+mod budget;
+mod check;
+mod decide;
 pub mod id;
 pub mod input;
+mod intake;
+pub mod laws;
 pub mod memory;
+mod policy;
 pub mod record;
+mod recover;
+mod review;
+mod service;
 pub mod spec;
 pub mod time;
+mod turn;
 pub mod view;
 
 pub use action::Action;
 pub use input::Input;
+pub use policy::Policy;
 pub use record::Record;
 pub use time::Now;

@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::action::{Cause, Charge, Trouble};
 use crate::id::{AttemptId, Identity, IncidentId, Instance};
 use crate::input::Outcome;
-use crate::record::{Event, Record};
+use crate::record::{Event, Record, Verdict};
 use crate::spec::Step;
 use crate::time::Now;
 
@@ -164,6 +164,9 @@ impl Memory {
                 }
             }
             Event::Ended { attempt, verdict, .. } => {
+                if verdict == Verdict::Dropped {
+                    self.charges.pop();
+                }
                 if let Some(open) = self.attempt.take_if(|open| open.attempt == attempt)
                     && open.cause == Cause::Recovery
                 {
@@ -177,7 +180,12 @@ impl Memory {
             Event::Quarantined { trials, retry_after } => {
                 self.quarantine = Some(QuarantineMemory { since: now, trials, retry_after });
             }
-            Event::Released { .. } => self.quarantine = None,
+            Event::Released { .. } => {
+                self.quarantine = None;
+                if let Some(incident) = &mut self.incident {
+                    incident.failed = 0;
+                }
+            }
             Event::Settled => {
                 self.streak = 0;
                 self.last_ended = None;

@@ -26,8 +26,8 @@ pub struct ServiceView {
     pub phase: Phase,
     /// Why Iaso does not act.
     pub hold: Option<HoldView>,
-    /// The ladder's step that an automatic attempt would take next.
-    pub next_step: Step,
+    /// The ladder's step that an automatic attempt would take next; none when no step fits the container's state.
+    pub next_step: Option<Step>,
     /// Automatic operations left in the window, as things stand (halved budgets included).
     pub budget_remaining: u32,
     /// Quarantine in force.
@@ -46,6 +46,7 @@ pub struct ServiceView {
 
 /// An outage that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct IncidentView {
     /// Its id.
     pub incident: IncidentId,
@@ -88,6 +89,7 @@ pub enum Phase {
 
 /// Why Iaso does not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HoldView {
     /// The reason code.
     pub reason: Hold,
@@ -99,6 +101,7 @@ pub struct HoldView {
 
 /// Quarantine in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuarantineView {
     /// Since when.
     pub since: Mono,
@@ -110,6 +113,7 @@ pub struct QuarantineView {
 
 /// One check, as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CheckView {
     /// Its verdict: none before it has one in this life of the container.
     pub passing: Option<bool>,

@@ -1,0 +1,267 @@
+//! Facts come in: what was seen, and what it means that it was seen.
+
+use crate::id::{CheckId, Instance};
+use crate::input::{CheckResult, Container, RestartPolicy, Sight, State, Witness};
+use crate::record::Event;
+use crate::review::Observation;
+use crate::service::{Doing, Down, ENGINE_FIRST, LOOP, LOOP_WINDOW, Service};
+use crate::spec::OnFailure;
+use crate::time::Mono;
+use crate::turn::Turn;
+
+/// An engine's own shutdown sends the same stop signals as a person: a stop this shortly before the engine went down counts
+/// as the engine's.
+const SHUTDOWN: core::time::Duration = core::time::Duration::from_secs(60);
+
+/// How long a deployment is waited for.
+const DEPLOYMENT: core::time::Duration = core::time::Duration::from_secs(300);
+
+/// What an exit code says when a signal asked for the stop: 128 + SIGKILL, 128 + SIGTERM.
+const STOPPED_BY_SIGNAL: [i32; 2] = [137, 143];
+
+impl Service {
+    /// What does not change within a life of the container.
+    pub(crate) fn describe(&mut self, container: Container) {
+        self.container = Some(container);
+    }
+
+    /// A container was seen in a state. False: it was old news and changed nothing.
+    pub(crate) fn see(&mut self, turn: &mut Turn<'_>, sight: Sight) -> bool {
+        if sight.began < self.latest || self.is_of_an_earlier_life(&sight) {
+            turn.shared.stale += 1;
+            return false;
+        }
+        let before = self.sight.replace(sight);
+        let same_life = before.is_some_and(|before| before.instance == sight.instance);
+        if same_life && before.is_some_and(|before| is_same_fact(before.state, sight.state)) {
+            // The best witness stays.
+            self.sight = before;
+            self.look_closer(turn, &sight);
+            return true;
+        }
+        self.latest = sight.began;
+        if !same_life {
+            self.begin_life(turn, before, &sight);
+        }
+        match sight.state {
+            State::Running(_) => self.run(turn, before, &sight),
+            State::Exited { code, witness } => self.exit(turn, sight.instance, code, witness),
+            State::Restarting if self.down.is_none() => self.down = Some(Down::Crash),
+            _ => {}
+        }
+        true
+    }
+
+    fn is_of_an_earlier_life(&self, sight: &Sight) -> bool {
+        self.sight.is_some_and(|known| {
+            known.instance.container == sight.instance.container && sight.instance.started < known.instance.started
+        })
+    }
+
+    /// The same fact again can still tell something: an exit that a look finds unchanged, although the engine's restart
+    /// policy was in force, is one that the engine has given up on.
+    fn look_closer(&mut self, turn: &Turn<'_>, sight: &Sight) {
+        let exited_and_looked = matches!(sight.state, State::Exited { witness: Witness::Look, .. });
+        if exited_and_looked && sight.began >= self.latest + ENGINE_FIRST && turn.host(self.spec.host).up {
+            self.engine_gave_up = true;
+        }
+    }
+
+    fn begin_life(&mut self, turn: &mut Turn<'_>, before: Option<Sight>, sight: &Sight) {
+        for check in &mut self.checks {
+            check.reset();
+        }
+        self.stable = None;
+        self.engine_gave_up = false;
+        self.denied_until = None;
+        self.refused_until = None;
+        let another_container = before.is_some_and(|before| before.instance.container != sight.instance.container);
+        if another_container && matches!(sight.state, State::Running(_)) {
+            self.change_until = None;
+        }
+        self.charge_for_gap(turn, sight);
+    }
+
+    /// Law 1: after an unclean stop, a container that started after the last record may have been started by Iaso.
+    fn charge_for_gap(&mut self, turn: &mut Turn<'_>, sight: &Sight) {
+        let Some(from) = turn.shared.gap_from else { return };
+        let started_after = sight.instance.started / 1_000_000 > from;
+        // What starts from now on is seen as it happens.
+        let before_this_run = sight.since < turn.shared.started;
+        let is_accounted_for = matches!(self.phase, Doing::Resolving { .. });
+        if started_after && before_this_run && !is_accounted_for {
+            self.charges.add(turn.now.mono);
+            let now = turn.now.mono;
+            turn.host_mut(self.spec.host).charges.add(now);
+            self.record(turn, Event::ChargedForGap { instance: sight.instance });
+        }
+    }
+
+    fn run(&mut self, turn: &mut Turn<'_>, before: Option<Sight>, sight: &Sight) {
+        if !self.seen_running {
+            self.seen_running = true;
+            self.record(turn, Event::SeenRunning);
+        }
+        let another_life = before.is_none_or(|before| before.instance != sight.instance);
+        let by_iaso = self.attempt().is_some_and(|attempt| attempt.begins_a_life());
+        if another_life && !by_iaso && before.is_some() {
+            self.started_by_another(turn, before);
+        }
+        self.down = None;
+        if self.stopped.take().is_some() {
+            self.record(turn, Event::OperatorStopEnded);
+        }
+    }
+
+    /// A life began that Iaso did not ask for: the engine's own policy, or a person.
+    fn started_by_another(&mut self, turn: &mut Turn<'_>, before: Option<Sight>) {
+        let same_container = before.is_some_and(|before| {
+            self.sight.is_some_and(|sight| sight.instance.container == before.instance.container)
+        });
+        let has_policy = self.container.is_some_and(|container| container.restart != RestartPolicy::No);
+        let was_stopped = self.stopped.is_some() || self.stop_signal == before.map(|before| before.instance);
+        if same_container && has_policy && !was_stopped && !self.engine_gave_up {
+            self.engine_restarted(turn);
+        } else {
+            self.started_by_a_person(turn);
+        }
+    }
+
+    fn engine_restarted(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        self.engine_restarts.push_back(now);
+        while self.engine_restarts.front().is_some_and(|then| now.since(*then) >= LOOP_WINDOW) {
+            self.engine_restarts.pop_front();
+        }
+        let recently = self.recent_engine_restarts(now);
+        self.record(turn, Event::EngineRestarted { recently, looping: recently >= LOOP });
+    }
+
+    pub(crate) fn recent_engine_restarts(&self, now: Mono) -> u32 {
+        let recent = self.engine_restarts.iter().filter(|then| now.since(**then) < LOOP_WINDOW).count();
+        u32::try_from(recent).unwrap_or(u32::MAX)
+    }
+
+    /// The container exited, or was found exited: why?
+    fn exit(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32, witness: Witness) {
+        let own = self.attempt().is_some_and(|attempt| {
+            attempt.instance == life && !matches!(self.phase, Doing::Resolving { .. }) && stops(attempt.step)
+        });
+        let why = if own {
+            Down::Own
+        } else if self.stop_signal == Some(life) || self.stopped.is_some_and(|(stopped, _)| is_life(stopped, life)) {
+            Down::Operator
+        } else if self.completes(code) {
+            Down::Completed
+        } else if witness == Witness::Event || self.is_known_crash(life) || self.is_failed_attempt(life, code) {
+            Down::Crash
+        } else {
+            Down::Unknown
+        };
+        self.down = Some(why);
+        match why {
+            Down::Operator if self.stopped.is_none() => {
+                self.stopped = Some((life, turn.now.mono));
+                self.record(turn, Event::OperatorStopped { instance: life });
+            }
+            Down::Own | Down::Crash if !self.is_known_crash(life) => {
+                self.crashed = Some(life);
+                self.record(turn, Event::Crashed { instance: life, code });
+            }
+            _ => {}
+        }
+    }
+
+    fn is_known_crash(&self, life: Instance) -> bool {
+        self.crashed.is_some_and(|crashed| is_life(crashed, life))
+    }
+
+    /// Iaso itself had begun this life, or was about to, and was away when it ended; an exit code that no stop signal
+    /// leaves says that it broke again.
+    fn is_failed_attempt(&self, life: Instance, code: i32) -> bool {
+        self.attempt().is_some_and(|attempt| attempt.instance.container == life.container)
+            && !STOPPED_BY_SIGNAL.contains(&code)
+    }
+
+    /// Somebody sent the container its stop signal.
+    pub(crate) fn stop_signal(&mut self, turn: &mut Turn<'_>, instance: Instance, at: Mono) {
+        if at < self.latest {
+            turn.shared.stale += 1;
+            return;
+        }
+        let own = self.attempt().is_some_and(|attempt| {
+            attempt.instance == instance
+                && (stops(attempt.step) || matches!(attempt.step, crate::spec::Step::Signal(_)))
+        });
+        if !own {
+            self.stop_signal = Some(instance);
+        }
+    }
+
+    /// The engine went down just after this stop: it was the engine's own shutdown, not a person.
+    pub(crate) fn take_back_stop(&mut self, turn: &mut Turn<'_>, engine_down: Mono) {
+        if let Some((_, at)) = self.stopped.take_if(|(_, at)| *at + SHUTDOWN >= engine_down) {
+            debug_assert!(at <= turn.now.mono, "a stop lies in the past");
+            self.stop_signal = None;
+            if self.down == Some(Down::Operator) {
+                self.down = Some(Down::Unknown);
+            }
+            self.record(turn, Event::OperatorStopEnded);
+        }
+    }
+
+    /// A deployment may have begun.
+    pub(crate) fn change(&mut self, now: Mono) {
+        self.change_until = Some(now + DEPLOYMENT);
+    }
+
+    /// A check ended. False: it was about another life, or old news, and changed nothing.
+    pub(crate) fn checked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: CheckId,
+        instance: Instance,
+        began: Mono,
+        result: CheckResult,
+    ) -> bool {
+        let current = self.sight.is_some_and(|sight| sight.instance == instance && began >= self.latest);
+        let Some(check) = self.checks.get_mut(usize::from(number.0)) else { return false };
+        if !current || check.is_stale(began) {
+            turn.shared.stale += 1;
+            return false;
+        }
+        let was_proven = check.proven;
+        check.take(began, result);
+        if check.proven && !was_proven {
+            let fingerprint = check.spec.fingerprint;
+            self.record(turn, Event::Proven { check: number, fingerprint });
+        }
+        true
+    }
+
+    /// What a check's result says for or against "healed": one that only alerts, or has never succeeded, says nothing.
+    pub(crate) fn weigh(&self, number: CheckId, began: Mono, result: CheckResult) -> Option<Observation> {
+        let check = self.checks.get(usize::from(number.0))?;
+        let counts = check.proven && check.spec.on_failure == OnFailure::Heal;
+        counts.then_some(Observation { began, good: result != CheckResult::Failed })
+    }
+}
+
+/// A stored life and a seen one: what was learned from an event carries a slightly later start than a look tells.
+pub(crate) fn is_life(stored: Instance, seen: Instance) -> bool {
+    stored.container == seen.container && seen.started <= stored.started
+}
+
+const fn stops(step: crate::spec::Step) -> bool {
+    matches!(step, crate::spec::Step::Restart | crate::spec::Step::Stop)
+}
+
+/// Whether two states of one life tell the same: who witnessed an exit aside, unless the newer witness is the better one.
+fn is_same_fact(before: State, after: State) -> bool {
+    match (before, after) {
+        (State::Exited { code: a, witness }, State::Exited { code: b, witness: newer }) => {
+            a == b && !(witness == Witness::Look && newer == Witness::Event)
+        }
+        _ => before == after,
+    }
+}

@@ -1,0 +1,407 @@
+//! One attempt from its begin to its verdict, and what many failed ones lead to.
+
+use core::time::Duration;
+
+use crate::action::{Action, Answer, Cause, Charge, Operation, Trouble};
+use crate::backoff;
+use crate::id::OrderId;
+use crate::input::{Order, Outcome, State};
+use crate::record::{Ending, Event, Health, Hold, Release, Verdict};
+use crate::review::Observation;
+use crate::service::{Attempt, Cadence, Diagnosis, Doing, Incident, Service, Stable};
+use crate::spec::Step;
+use crate::time::Mono;
+use crate::turn::Turn;
+use crate::view::QuarantineView;
+
+/// The engine's stop grace where nobody names one.
+const ENGINE_GRACE: Duration = Duration::from_secs(10);
+
+/// The edge gives a call its stop grace and 5 s; an answer this much later will not come.
+const NO_ANSWER: Duration = Duration::from_secs(120);
+
+/// A step that was denied, or refused by a law, is not tried again before this.
+const DENIED: Duration = Duration::from_secs(600);
+
+/// The longest wait for a half-open trial.
+const LONGEST_QUARANTINE: Duration = Duration::from_secs(86_400);
+
+/// Passes that "healed" takes at least.
+const PASSES: u32 = 2;
+
+impl Service {
+    fn grace(&self) -> Option<Duration> {
+        self.spec.recovery.stop_timeout.or_else(|| self.container.and_then(|container| container.stop_grace))
+    }
+
+    /// Charges and begins an operation. The container is known.
+    pub(crate) fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        step: Step,
+        cause: Cause,
+        trouble: Option<Trouble>,
+    ) -> Option<Attempt> {
+        let instance = self.instance()?;
+        let now = turn.now.mono;
+        self.let_go(turn);
+        let charge = match cause {
+            Cause::Operator => Charge::Free,
+            Cause::Recovery if turn.shared.store_up => Charge::Stored,
+            Cause::Recovery => Charge::Memory,
+        };
+        if charge != Charge::Free {
+            self.charges.prune(now);
+            self.charges.add(now);
+            let host = turn.host_mut(self.spec.host);
+            host.charges.prune(now);
+            host.charges.add(now);
+        }
+        let mut ordinal = 0;
+        if cause == Cause::Recovery
+            && let Some(incident) = &mut self.incident
+        {
+            incident.attempts += 1;
+            ordinal = incident.attempts;
+        }
+        let grace = self.grace();
+        let attempt = Attempt {
+            id: turn.shared.ids.attempt(),
+            step,
+            cause,
+            instance,
+            begun: now,
+            backstop: now + grace.unwrap_or(ENGINE_GRACE) + NO_ANSWER,
+        };
+        turn.host_mut(self.spec.host).in_flight += 1;
+        self.phase = Doing::Operating(attempt);
+        self.stable = None;
+        self.backoff_until = None;
+        self.record(turn, Event::Begun { attempt: attempt.id, step, cause, trouble, instance, charge, ordinal });
+        turn.out.push(Action::Operate(Operation {
+            service: self.id,
+            host: self.spec.host,
+            attempt: attempt.id,
+            incident: self.incident.map(|incident| incident.id),
+            instance,
+            step,
+            cause,
+            trouble,
+            stop_grace: grace,
+            charge,
+        }));
+        Some(attempt)
+    }
+
+    /// The edge's answer. A late one, of an attempt that is over, changes nothing (law 2).
+    pub(crate) fn finished(&mut self, turn: &mut Turn<'_>, id: crate::id::AttemptId, outcome: Outcome) -> bool {
+        let Doing::Operating(attempt) = self.phase else { return false };
+        if attempt.id != id {
+            return false;
+        }
+        self.give_back_place(turn);
+        self.record(turn, Event::Finished { attempt: id, outcome });
+        match outcome {
+            Outcome::Done | Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed
+                if attempt.step != Step::Stop =>
+            {
+                self.verify(turn, attempt);
+            }
+            Outcome::Done => self.end(turn, attempt, Verdict::Done),
+            Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed | Outcome::Failed | Outcome::CommandFailed => {
+                self.end(turn, attempt, Verdict::OperationFailed);
+            }
+            Outcome::Moot | Outcome::NotFound => self.end(turn, attempt, Verdict::Moot),
+            Outcome::NotPermitted => {
+                self.denied_until = Some(turn.now.mono + DENIED);
+                self.end(turn, attempt, Verdict::Denied);
+            }
+            Outcome::Uncharged => {
+                turn.shared.store_up = false;
+                self.refund(turn, attempt);
+            }
+            Outcome::Refused => {
+                self.refused_until = Some(turn.now.mono + DENIED);
+                self.refund(turn, attempt);
+            }
+        }
+        // Whatever the engine said: look at what is there.
+        turn.out.push(Action::Look { service: self.id });
+        true
+    }
+
+    fn give_back_place(&self, turn: &mut Turn<'_>) {
+        let host = turn.host_mut(self.spec.host);
+        host.in_flight = host.in_flight.saturating_sub(1);
+    }
+
+    /// The engine was never asked.
+    fn refund(&mut self, turn: &mut Turn<'_>, attempt: Attempt) {
+        if attempt.cause == Cause::Recovery {
+            self.charges.refund();
+            turn.host_mut(self.spec.host).charges.refund();
+            if let Some(incident) = &mut self.incident {
+                incident.attempts = incident.attempts.saturating_sub(1);
+            }
+        }
+        self.end(turn, attempt, Verdict::Dropped);
+    }
+
+    fn verify(&mut self, turn: &mut Turn<'_>, attempt: Attempt) {
+        let healthcheck = self.container.and_then(|container| container.healthcheck);
+        let limit = self.spec.recovery.verify_timeout_for(self.spec.start_period, healthcheck);
+        let since = turn.now.mono;
+        self.stable = None;
+        self.phase = Doing::Verifying { attempt, since, until: since + limit };
+    }
+
+    /// The last run of Iaso left this attempt open: wait until the engine can be done with it, then look.
+    pub(crate) fn resolve(&mut self, now: Mono, attempt: Attempt) {
+        let until = (attempt.begun + self.grace().unwrap_or(ENGINE_GRACE) + Duration::from_secs(5)).max(now);
+        self.phase = Doing::Resolving { attempt, until };
+    }
+
+    /// The attempt is over.
+    fn end(&mut self, turn: &mut Turn<'_>, attempt: Attempt, verdict: Verdict) {
+        let now = turn.now.mono;
+        self.phase = Doing::Nothing;
+        let took = now.since(attempt.begun);
+        self.record(turn, Event::Ended { attempt: attempt.id, step: attempt.step, verdict, took });
+        if attempt.cause != Cause::Recovery {
+            return;
+        }
+        self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
+        self.last_ended = Some(now);
+        self.schedule_next(turn);
+        if verdict.failed() {
+            self.failed_again(turn);
+        }
+    }
+
+    /// When the next attempt may begin.
+    pub(crate) fn schedule_next(&mut self, turn: &mut Turn<'_>) {
+        let wait = backoff::delay(&self.spec.recovery.backoff, self.streak, &mut turn.shared.jitter);
+        self.backoff_until = self.last_ended.map(|ended| ended + wait).filter(|_| self.streak > 0);
+    }
+
+    fn failed_again(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = &mut self.incident else { return };
+        incident.failed += 1;
+        let trials = match self.quarantine {
+            None if incident.failed < self.spec.recovery.max_attempts => return,
+            None => 0,
+            Some(quarantine) => quarantine.trials + 1,
+        };
+        let retry_after = self.spec.recovery.quarantine_retry.map(|first| {
+            let doubled = 1_u32.checked_shl(trials).and_then(|times| first.checked_mul(times));
+            doubled.unwrap_or(LONGEST_QUARANTINE).min(LONGEST_QUARANTINE.max(first))
+        });
+        let now = turn.now.mono;
+        self.quarantine = Some(QuarantineView { since: now, trials, retry_at: retry_after.map(|after| now + after) });
+        self.record(turn, Event::Quarantined { trials, retry_after });
+    }
+
+    pub(crate) fn release(&mut self, turn: &mut Turn<'_>, by: Release) {
+        if self.quarantine.take().is_some() {
+            if let Some(incident) = &mut self.incident {
+                incident.failed = 0;
+            }
+            self.record(turn, Event::Released { by });
+        }
+    }
+
+    /// A person started the container: whatever Iaso had given up on begins anew.
+    pub(crate) fn started_by_a_person(&mut self, turn: &mut Turn<'_>) {
+        self.release(turn, Release::Started);
+        self.backoff_until = None;
+    }
+
+    /// Looks at the attempt in the light of what was just learned.
+    pub(crate) fn judge_attempt(&mut self, turn: &mut Turn<'_>, diagnosis: &Diagnosis) {
+        let now = turn.now.mono;
+        match self.phase {
+            Doing::Nothing => {}
+            Doing::Operating(attempt) => {
+                if now >= attempt.backstop {
+                    self.finished(turn, attempt.id, Outcome::TimedOut);
+                }
+            }
+            Doing::Resolving { attempt, until } => self.judge_open_attempt(turn, attempt, until),
+            Doing::Verifying { attempt, until, .. } => self.judge_verification(turn, attempt, until, diagnosis),
+        }
+    }
+
+    fn judge_open_attempt(&mut self, turn: &mut Turn<'_>, attempt: Attempt, until: Mono) {
+        let Some(sight) = self.sight.filter(|_| turn.host(self.spec.host).up) else { return };
+        let gone = sight.state == State::Gone || sight.instance.container != attempt.instance.container;
+        if gone {
+            self.end(turn, attempt, Verdict::Superseded);
+        } else if sight.instance.started > attempt.instance.started || !attempt.begins_a_life() {
+            self.verify(turn, attempt);
+        } else if turn.now.mono >= until && sight.began >= until {
+            // It was not carried out: nothing is repeated blindly, but decided anew.
+            self.end(turn, attempt, Verdict::Moot);
+        }
+    }
+
+    fn judge_verification(&mut self, turn: &mut Turn<'_>, attempt: Attempt, until: Mono, diagnosis: &Diagnosis) {
+        let host_up = turn.host(self.spec.host).up;
+        let broken_again = diagnosis.trouble.is_some() && self.is_judged_on_this(attempt, diagnosis);
+        let out_of_care = matches!(diagnosis.health, Health::Stopped | Health::Paused)
+            || self.sight.is_some_and(|sight| sight.state == State::Gone);
+        if host_up && out_of_care && self.is_past(attempt) {
+            self.end(turn, attempt, Verdict::Superseded);
+        } else if broken_again {
+            self.end(turn, attempt, Verdict::NotHealed);
+        } else if self.is_stable() && self.is_past(attempt) {
+            self.end(turn, attempt, Verdict::Healed);
+            self.close_incident(turn, Ending::Healed);
+        } else if turn.now.mono >= until {
+            let verdict = if host_up { Verdict::NotHealed } else { Verdict::Moot };
+            self.end(turn, attempt, verdict);
+        }
+    }
+
+    /// What is seen is the attempt's doing: the life that it began, or, where it begins none, any.
+    fn is_past(&self, attempt: Attempt) -> bool {
+        !attempt.begins_a_life() || self.instance().is_some_and(|instance| instance != attempt.instance)
+    }
+
+    /// Trouble that proves the attempt failed. A step within the same life leaves the old verdict standing until its time
+    /// is up; a new life that is broken already has failed.
+    fn is_judged_on_this(&self, attempt: Attempt, diagnosis: &Diagnosis) -> bool {
+        let exited = matches!(diagnosis.trouble, Some(Trouble::Exited { .. } | Trouble::EngineRestarting));
+        if attempt.begins_a_life() { self.is_past(attempt) } else { exited }
+    }
+
+    /// Counts a healthy observation, or starts over.
+    pub(crate) fn observe(&mut self, observation: Observation, health: Health) {
+        let counts = match self.phase {
+            Doing::Verifying { attempt, since, .. } => observation.began >= since && self.is_past(attempt),
+            Doing::Nothing => true,
+            Doing::Operating(_) | Doing::Resolving { .. } => false,
+        };
+        if !counts {
+            return;
+        }
+        let began = observation.began;
+        self.stable = match self.stable {
+            _ if !observation.good || !Self::is_well(health) => None,
+            None => Some(Stable { passes: 1, first: began, last: began }),
+            Some(stable) => {
+                Some(Stable { passes: stable.passes.saturating_add(1), last: stable.last.max(began), ..stable })
+            }
+        };
+    }
+
+    /// Healthy for long enough, by observations and not by silence.
+    pub(crate) fn is_stable(&self) -> bool {
+        self.stable.is_some_and(|stable| {
+            stable.passes >= PASSES && stable.last.since(stable.first) >= self.spec.recovery.verify_stable
+        })
+    }
+
+    pub(crate) fn open_incident(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
+        if self.incident.is_none() {
+            let id = turn.shared.ids.incident();
+            self.incident = Some(Incident { id, opened: turn.now, attempts: 0, failed: 0 });
+            self.record(turn, Event::IncidentOpened { trouble });
+        }
+    }
+
+    pub(crate) fn close_incident(&mut self, turn: &mut Turn<'_>, ending: Ending) {
+        let Some(incident) = self.incident else { return };
+        match ending {
+            Ending::Healed | Ending::Recovered => self.release(turn, Release::Healthy),
+            Ending::Gone => self.release(turn, Release::Gone),
+            Ending::Stopped => {}
+        }
+        let lasted = turn.now.mono.since(turn.now.place(incident.opened));
+        self.record(turn, Event::IncidentClosed { ending, lasted });
+        self.incident = None;
+    }
+
+    /// A person's order.
+    pub(crate) fn order(&mut self, turn: &mut Turn<'_>, id: OrderId, order: Order) {
+        let answer = match order {
+            Order::Pause => {
+                if !self.paused {
+                    self.paused = true;
+                    self.record(turn, Event::Paused);
+                }
+                Answer::Done
+            }
+            Order::Resume => {
+                if self.paused {
+                    self.paused = false;
+                    self.record(turn, Event::Resumed);
+                }
+                self.release(turn, Release::Operator);
+                (self.denied_until, self.refused_until, self.backoff_until) = (None, None, None);
+                Answer::Done
+            }
+            Order::Restart { now } => self.ordered_restart(turn, now),
+        };
+        turn.out.push(Action::Answer { order: id, answer });
+    }
+
+    fn ordered_restart(&mut self, turn: &mut Turn<'_>, at_once: bool) -> Answer {
+        if turn.shared.stopping {
+            return Answer::Stopping;
+        }
+        if !turn.host(self.spec.host).up {
+            return Answer::HostDown;
+        }
+        if self.instance().is_none() {
+            return Answer::NoTarget;
+        }
+        if let Some(attempt) = self.attempt() {
+            if !at_once {
+                return Answer::Busy(attempt.id);
+            }
+            if matches!(self.phase, Doing::Operating(_)) {
+                self.give_back_place(turn);
+            }
+            self.end(turn, attempt, Verdict::Superseded);
+        }
+        self.release(turn, Release::Operator);
+        match self.begin(turn, Step::Restart, Cause::Operator, None) {
+            Some(attempt) => Answer::Begun(attempt.id),
+            None => Answer::NoTarget,
+        }
+    }
+
+    /// Nothing holds any more.
+    pub(crate) fn let_go(&mut self, turn: &mut Turn<'_>) {
+        if let Some(hold) = self.hold.take() {
+            self.record(turn, Event::Unheld { reason: hold.reason });
+        }
+    }
+
+    /// Says once why nothing is done.
+    pub(crate) fn hold(&mut self, turn: &mut Turn<'_>, reason: Hold, until: Option<Mono>, step: Option<Step>) {
+        if let Some(held) = self.hold.as_mut().filter(|held| held.reason == reason) {
+            held.until = until;
+            return;
+        }
+        self.hold = Some(crate::view::HoldView { reason, since: turn.now.mono, until });
+        self.record(turn, Event::Held { reason, until, step });
+    }
+
+    /// Checks run as often as the moment asks.
+    pub(crate) fn set_cadence(&mut self, turn: &mut Turn<'_>, cadence: Cadence) {
+        if self.cadence == cadence {
+            return;
+        }
+        self.cadence = cadence;
+        for (number, check) in self.checks.iter().enumerate() {
+            let usual = check.spec.interval;
+            let every = match cadence {
+                Cadence::Usual => usual,
+                Cadence::Failing => usual.min(turn.shared.fleet.failing_interval),
+                Cadence::Verifying => usual.min(turn.shared.fleet.verify_interval),
+            };
+            turn.out.push(Action::Cadence { service: self.id, check: crate::service::check_id(number), every });
+        }
+    }
+}

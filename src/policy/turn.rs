@@ -1,0 +1,103 @@
+//! What a step carries along: the moment, what all services share, and where actions go.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::backoff::Jitter;
+use crate::budget::{Ledger, halved};
+use crate::id::{AttemptId, HostId, IncidentId, ServiceId};
+use crate::spec::{Budget, FleetSpec};
+use crate::time::{Mono, Now};
+
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) out: &'a mut Vec<Action>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn host(&self, host: HostId) -> &Host {
+        &self.shared.hosts[usize::from(host.0)]
+    }
+
+    pub(crate) fn host_mut(&mut self, host: HostId) -> &mut Host {
+        &mut self.shared.hosts[usize::from(host.0)]
+    }
+}
+
+/// What all services share.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Shared {
+    pub(crate) fleet: FleetSpec,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) jitter: Jitter,
+    pub(crate) ids: Ids,
+    pub(crate) started: Mono,
+    pub(crate) stopping: bool,
+    pub(crate) store_up: bool,
+    /// The store was not intact at start: halved budgets count for their first window.
+    pub(crate) intact: bool,
+    /// The last run ended badly and the store could not tell how: one recovery per service in the first window.
+    pub(crate) blind: bool,
+    /// After an unclean stop: containers that started after this moment (milliseconds since the epoch) are charged for.
+    pub(crate) gap_from: Option<i64>,
+    /// Observations dropped as older than what was known.
+    pub(crate) stale: u64,
+}
+
+impl Shared {
+    /// A service's budget as it stands: halved or cut while the store cannot vouch for what was spent.
+    pub(crate) fn service_budget(&self, budget: Budget, now: Mono) -> Budget {
+        if self.blind && now < self.started + budget.window {
+            return Budget { max: budget.max.min(1), ..budget };
+        }
+        self.host_budget(budget, now)
+    }
+
+    /// A host's budget as it stands.
+    pub(crate) fn host_budget(&self, budget: Budget, now: Mono) -> Budget {
+        let unsure = !self.store_up || (!self.intact && now < self.started + budget.window);
+        if unsure { halved(budget) } else { budget }
+    }
+}
+
+/// One engine.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Host {
+    pub(crate) up: bool,
+    pub(crate) down_since: Option<Mono>,
+    /// Verdicts of probes wait until then.
+    pub(crate) quiet_until: Option<Mono>,
+    pub(crate) charges: Ledger,
+    /// Engine calls in flight.
+    pub(crate) in_flight: u32,
+    /// Services that wait for one of them to end, in order.
+    pub(crate) queue: VecDeque<ServiceId>,
+}
+
+/// Ids that never repeat: the run's own part above, a count below.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Ids(u64);
+
+impl Ids {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed & !0xff_ffff)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+
+    pub(crate) fn attempt(&mut self) -> AttemptId {
+        AttemptId(self.next())
+    }
+
+    pub(crate) fn incident(&mut self) -> IncidentId {
+        IncidentId(self.next())
+    }
+}
