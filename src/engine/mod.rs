@@ -1,6 +1,8 @@
 //! A container engine as the rest of Iaso sees it, and what may be asked of one.
 
 pub mod image;
+pub mod operate;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
