@@ -1,7 +1,11 @@
 //! A container engine as the rest of Iaso sees it, and what may be asked of one.
 
+pub mod docker;
+mod events;
 pub mod image;
 pub mod operate;
+mod translate;
+mod transport;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -247,6 +251,9 @@ pub enum EngineError {
         /// The engine's message, shortened to 500 characters.
         message: String,
     },
+    /// It speaks no API version that Iaso speaks.
+    #[error("this engine is not supported: {0}")]
+    Unsupported(String),
     /// The answer was not the engine's API.
     #[error("the answer is not that of a container engine: {0}")]
     Malformed(String),

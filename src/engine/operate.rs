@@ -105,7 +105,10 @@ fn refused(error: &EngineError, what: &str) -> Operated {
         EngineError::TimedOut(_) => Outcome::TimedOut,
         EngineError::NotFound => Outcome::NotFound,
         EngineError::NotPermitted(_) => Outcome::NotPermitted,
-        EngineError::Conflict(_) | EngineError::Failed { .. } | EngineError::Malformed(_) => Outcome::Failed,
+        EngineError::Conflict(_)
+        | EngineError::Failed { .. }
+        | EngineError::Unsupported(_)
+        | EngineError::Malformed(_) => Outcome::Failed,
     };
     Operated::new(outcome, format!("{what}: {error}"))
 }
