@@ -1,5 +1,13 @@
 //! A container engine as the rest of Iaso sees it, and what may be asked of one.
 
+pub mod docker;
+mod events;
+pub mod image;
+pub mod operate;
+mod translate;
+mod transport;
+pub mod watch;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,8 +18,11 @@ use iaso_policy::input::{EngineHealth, RestartPolicy};
 
 /// One engine. Every call is bounded by the caller; an implementation never retries a change.
 pub trait Engine: Send + Sync {
-    /// Asks for sign of life, identity and versions, and agrees on the newest API version both sides know.
+    /// Asks for identity and versions, and agrees on the newest API version that both sides know.
     fn hello(&self) -> BoxFuture<'_, Result<EngineInfo, EngineError>>;
+
+    /// Asks for a sign of life, cheaply.
+    fn ping(&self) -> BoxFuture<'_, Result<(), EngineError>>;
 
     /// Every container, exited ones included.
     fn list(&self) -> BoxFuture<'_, Result<Vec<ContainerDetail>, EngineError>>;
@@ -19,8 +30,9 @@ pub trait Engine: Send + Sync {
     /// One container, by id.
     fn inspect<'a>(&'a self, container: &'a ContainerId) -> BoxFuture<'a, Result<ContainerDetail, EngineError>>;
 
-    /// Container events from `since` on (nanoseconds on the engine's clock; none: from now), until the stream ends or errs.
-    fn events(&self, since: Option<i64>) -> BoxStream<'_, Result<EngineEvent, EngineError>>;
+    /// Subscribes to container events. Once this is done nothing that happens is missed, until the stream ends or errs; what
+    /// happened before is not told.
+    fn events(&self) -> BoxFuture<'_, Result<EventStream, EngineError>>;
 
     /// Changes a container. `grace` is the stop grace to ask for; none leaves it to the engine.
     fn change<'a>(
@@ -33,6 +45,9 @@ pub trait Engine: Send + Sync {
     /// The last `lines` lines of a container's output, at most 64 KiB, both streams in order.
     fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>>;
 }
+
+/// Container events as they happen.
+pub type EventStream = BoxStream<'static, Result<EngineEvent, EngineError>>;
 
 /// A container's full id: 64 characters of lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -210,6 +225,9 @@ pub enum Changed {
 /// Why an engine did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// Nobody listens: the socket is missing or refuses. The engine is down, not merely the way to it.
+    #[error("the engine is not running: {0}")]
+    NotRunning(String),
     /// Nobody answers.
     #[error("the engine cannot be reached: {0}")]
     Unreachable(String),
@@ -233,6 +251,9 @@ pub enum EngineError {
         /// The engine's message, shortened to 500 characters.
         message: String,
     },
+    /// It speaks no API version that Iaso speaks.
+    #[error("this engine is not supported: {0}")]
+    Unsupported(String),
     /// The answer was not the engine's API.
     #[error("the answer is not that of a container engine: {0}")]
     Malformed(String),

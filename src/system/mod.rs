@@ -1,4 +1,5 @@
 //! The operating system: clock, tasks, names, TLS, signals, the service manager. Every edge may use it; it uses none.
 
 pub mod clock;
+pub mod retry;
 pub mod tasks;

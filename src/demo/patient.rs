@@ -1,0 +1,244 @@
+//! The program inside the containers of the demo and of the tests: a tiny HTTP server that falls ill on order.
+//!
+//! `iaso patient [--port N] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once] [--ignore-term]`, or
+//! `iaso patient --probe URL` as its HEALTHCHECK. Illness lives in memory, so that a restart heals it; with `--once` the
+//! `-after` faults befall the first life only.
+//!
+//! `/` and `/health` answer 200 `up`, or 500 once sick, or nothing once hung. `/sick`, `/hang` and `/exit?code=N` make it so;
+//! `/garbage`, `/huge` and `/reset` answer in those ways.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::system::tasks::Tasks;
+
+/// Left in the container's writable layer by the first life, for `--once`.
+const LIVED: &str = "/.iaso-patient-lived";
+
+/// Runs the patient, or its probe, with the arguments that follow `patient`; ends with the code that was ordered, with 0 on
+/// SIGTERM, with 2 for arguments that it does not know.
+pub fn run(args: impl Iterator<Item = String>) -> ExitCode {
+    let orders = match Orders::parse(args) {
+        Ok(orders) => orders,
+        Err(why) => return complain(&why, 2),
+    };
+    if let Some(url) = &orders.probe {
+        return match probe(url) {
+            Ok(200) => ExitCode::SUCCESS,
+            Ok(status) => complain(&format!("answered {status}"), 1),
+            Err(error) => complain(&error.to_string(), 1),
+        };
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error.to_string(), 1),
+    };
+    match runtime.block_on(live(&orders)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => complain(&format!("port {}: {error}", orders.port), 1),
+    }
+}
+
+fn complain(why: &str, code: u8) -> ExitCode {
+    eprintln!("iaso patient: {why}");
+    ExitCode::from(code)
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Orders {
+    port: u16,
+    fate: Option<(Duration, Mood)>,
+    once: bool,
+    ignore_term: bool,
+    probe: Option<String>,
+}
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    Sick,
+    Hung,
+    Leaving(u8),
+}
+
+impl Orders {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut orders = Self { port: 8080, ..Self::default() };
+        while let Some(flag) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--port" => orders.port = value()?.parse().map_err(|_| "--port expects a number up to 65535")?,
+                "--sick-after" => orders.fate = Some((span(&value()?)?, Mood::Sick)),
+                "--hang-after" => orders.fate = Some((span(&value()?)?, Mood::Hung)),
+                "--exit-after" => {
+                    let value = value()?;
+                    let (after, code) = value.split_once(':').unwrap_or((&value, "0"));
+                    let code = code.parse().map_err(|_| "--exit-after expects TIME:CODE, the code up to 255")?;
+                    orders.fate = Some((span(after)?, Mood::Leaving(code)));
+                }
+                "--once" => orders.once = true,
+                "--ignore-term" => orders.ignore_term = true,
+                "--probe" => orders.probe = Some(value()?),
+                _ => return Err(format!("{flag:?} is not an argument of `iaso patient`")),
+            }
+        }
+        Ok(orders)
+    }
+}
+
+/// `200ms` or `3s`.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time such as 200ms or 3s");
+    match text.strip_suffix("ms") {
+        Some(millis) => millis.parse().map(Duration::from_millis).map_err(|_| wrong()),
+        None => text.strip_suffix('s').and_then(|s| s.parse().ok()).map(Duration::from_secs).ok_or_else(wrong),
+    }
+}
+
+/// One life: serves until a mood or a signal ends it; the exit code.
+async fn live(orders: &Orders) -> io::Result<u8> {
+    let mut term = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(("0.0.0.0", orders.port)).await?;
+    let fate = orders.fate.filter(|_| !(orders.once && lived_before()));
+    let (mood, mut leaving) = watch::channel(Mood::Well);
+    let tasks = Tasks::new();
+    let befall = async {
+        if let Some((after, ill)) = fate {
+            tokio::time::sleep(after).await;
+            mood.send_replace(ill);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(befall);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                let mood = mood.clone();
+                tasks.spawn("answer", async move { answer(stream, &mood).await });
+            }
+            _ = term.recv() => {
+                if !orders.ignore_term {
+                    return Ok(0);
+                }
+            }
+            changed = leaving.changed() => {
+                if let (Ok(()), Mood::Leaving(code)) = (changed, *leaving.borrow_and_update()) {
+                    return Ok(code);
+                }
+            }
+            () = &mut befall => {}
+        }
+    }
+}
+
+/// Whether an earlier life left its mark; leaves it.
+fn lived_before() -> bool {
+    let before = Path::new(LIVED).exists();
+    if let Err(error) = std::fs::write(LIVED, "") {
+        eprintln!("iaso patient: cannot leave a mark for --once: {error}");
+    }
+    before
+}
+
+async fn answer(mut stream: TcpStream, mood: &watch::Sender<Mood>) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < 8192 {
+        if stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let request = String::from_utf8_lossy(&request);
+    let target = request.split(' ').nth(1).unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match path {
+        "/sick" => drop(mood.send_replace(Mood::Sick)),
+        "/hang" => drop(mood.send_replace(Mood::Hung)),
+        "/exit" => {
+            let code = query.strip_prefix("code=").and_then(|code| code.parse().ok()).unwrap_or(0);
+            mood.send_replace(Mood::Leaving(code));
+        }
+        "/garbage" => return stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await,
+        "/huge" => return huge(&mut stream).await,
+        "/reset" => {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+            return Ok(());
+        }
+        _ => {
+            let mood = *mood.borrow();
+            match mood {
+                Mood::Hung => std::future::pending().await,
+                Mood::Sick => return stream.write_all(&response(500, "sick\n")).await,
+                Mood::Well | Mood::Leaving(_) => {}
+            }
+        }
+    }
+    stream.write_all(&response(200, "up\n")).await
+}
+
+fn response(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} patient\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").into_bytes()
+}
+
+/// A hundred MiB.
+async fn huge(stream: &mut TcpStream) -> io::Result<()> {
+    let piece = vec![b'x'; 1 << 16];
+    stream.write_all(b"HTTP/1.1 200 patient\r\ncontent-length: 104857600\r\nconnection: close\r\n\r\n").await?;
+    for _ in 0..(100 << 20) / piece.len() {
+        stream.write_all(&piece).await?;
+    }
+    Ok(())
+}
+
+/// The status that `http://ADDRESS:PORT/PATH` answers within 2 s.
+fn probe(url: &str) -> io::Result<u16> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url:?}: {why}"));
+    let rest = url.strip_prefix("http://").ok_or_else(|| invalid("expected http://ADDRESS:PORT/PATH"))?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let address = authority.parse().map_err(|_| invalid("expected an address and a port, not a name"))?;
+    let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("GET /{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut status_line = [0; 12];
+    stream.read_exact(&mut status_line)?;
+    let status = std::str::from_utf8(&status_line).ok().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.parse().ok());
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Orders, String> {
+        Orders::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn reads_its_orders() {
+        let orders = parse("--port 81 --exit-after 200ms:3 --once --ignore-term").unwrap();
+        assert_eq!(orders.port, 81);
+        assert_eq!(orders.fate, Some((Duration::from_millis(200), Mood::Leaving(3))));
+        assert!(orders.once && orders.ignore_term);
+        assert_eq!(parse("").unwrap(), Orders { port: 8080, ..Orders::default() });
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for (line, named) in
+            [("--port", "--port"), ("--port x", "--port"), ("--sick-after 3", "\"3\""), ("--cure", "\"--cure\"")]
+        {
+            let why = parse(line).unwrap_err();
+            assert!(why.contains(named), "{line}: {why}");
+        }
+    }
+}

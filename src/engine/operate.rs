@@ -1,0 +1,114 @@
+//! One change to one container, as the policy ordered it: the look that precedes it, its charge, its bound, its outcome.
+
+use std::time::Duration;
+
+use iaso_policy::id::Instance;
+use iaso_policy::input::Outcome;
+use tokio::time::timeout;
+
+use super::{Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError};
+
+/// How long the store may take to accept a charge; after that the operation is off.
+const CHARGE_BOUND: Duration = Duration::from_millis(100);
+/// How long the look before a change may take.
+const LOOK_BOUND: Duration = Duration::from_secs(5);
+/// The engine's stop grace for a container that names none.
+const ENGINE_GRACE: Duration = Duration::from_secs(10);
+/// What a change may take beyond the stop grace before it gives its place back.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operated {
+    /// For the policy.
+    pub outcome: Outcome,
+    /// For people: what was found, or what the engine said.
+    pub detail: String,
+}
+
+impl Operated {
+    fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
+        Self { outcome, detail: detail.into() }
+    }
+}
+
+/// Changes `container`, if it is still in the life that the change was decided for. Never repeats anything.
+///
+/// The look runs beside `charged`, which must come true within 100 ms. A life counts as the expected one when it began no
+/// later than that: a life learned from an event carries the event's stamp, slightly later than the engine's own record.
+/// `grace` is the stop grace to ask for; none leaves it to the container or the engine. A change that takes 5 s longer than
+/// its grace is [`Outcome::TimedOut`]; the engine may still finish it.
+pub async fn operate(
+    engine: &dyn Engine,
+    container: &ContainerId,
+    expected: Instance,
+    change: &Change,
+    grace: Option<Duration>,
+    charged: impl Future<Output = bool>,
+) -> Operated {
+    let (charged, look) = tokio::join!(timeout(CHARGE_BOUND, charged), timeout(LOOK_BOUND, engine.inspect(container)));
+    if charged != Ok(true) {
+        return Operated::new(
+            Outcome::Uncharged,
+            "the store did not take the charge in time; the engine was not asked",
+        );
+    }
+    let found = match look {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return refused(&error, "the look before it failed"),
+        Err(_) => {
+            let detail =
+                format!("the engine did not answer the look before it within {LOOK_BOUND:?}; nothing was done");
+            return Operated::new(Outcome::Unreachable, detail);
+        }
+    };
+    if let Some(obstacle) = obstacle(&found, expected, change) {
+        return obstacle;
+    }
+    let bound = grace.or(found.stop_grace).unwrap_or(ENGINE_GRACE) + MARGIN;
+    match timeout(bound, engine.change(container, change, grace)).await {
+        Ok(Ok(Changed::Done)) => Operated::new(Outcome::Done, "done"),
+        Ok(Ok(Changed::Already)) => Operated::new(Outcome::Done, "it was in that state already"),
+        Ok(Ok(Changed::CommandFailed(code))) => {
+            Operated::new(Outcome::CommandFailed, format!("the command ended with code {code}"))
+        }
+        Ok(Err(error)) => refused(&error, "the engine did not do it"),
+        Err(_) => {
+            Operated::new(Outcome::TimedOut, format!("no answer within {bound:?}; the engine may still finish it"))
+        }
+    }
+}
+
+/// Why the change must not or cannot be made to what the look found.
+fn obstacle(found: &ContainerDetail, expected: Instance, change: &Change) -> Option<Operated> {
+    let moot = |why: &str| Some(Operated::new(Outcome::Moot, why));
+    if found.id.short() != expected.container || found.started > expected.started {
+        return moot("it was started anew meanwhile");
+    }
+    match found.state {
+        ContainerState::Paused => moot("it is paused"),
+        ContainerState::Removing | ContainerState::Dead => moot("it is being removed"),
+        ContainerState::Created => moot("it was never started"),
+        ContainerState::Running(_) if *change == Change::Start => moot("it runs"),
+        ContainerState::Restarting | ContainerState::Exited(_)
+            if matches!(change, Change::Signal(_) | Change::Exec(_)) =>
+        {
+            Some(Operated::new(Outcome::Failed, "it does not run: a signal or a command cannot reach it"))
+        }
+        ContainerState::Running(_) | ContainerState::Restarting | ContainerState::Exited(_) => None,
+    }
+}
+
+fn refused(error: &EngineError, what: &str) -> Operated {
+    let outcome = match error {
+        EngineError::NotRunning(_) | EngineError::Unreachable(_) => Outcome::Unreachable,
+        EngineError::TimedOut(_) => Outcome::TimedOut,
+        EngineError::NotFound => Outcome::NotFound,
+        EngineError::NotPermitted(_) => Outcome::NotPermitted,
+        EngineError::Conflict(_)
+        | EngineError::Failed { .. }
+        | EngineError::Unsupported(_)
+        | EngineError::Malformed(_) => Outcome::Failed,
+    };
+    Operated::new(outcome, format!("{what}: {error}"))
+}

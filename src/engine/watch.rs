@@ -1,0 +1,339 @@
+//! Watches one engine: its events as they happen, its full list after every gap, its silence.
+//!
+//! The order is subscribe, then list: what happens while the list is made is told by the events, which are held back until
+//! the list is out. Any gap (the stream ends or errs, a ping fails) ends the session; the next one begins with a full list
+//! again. A full list every 30 s repairs whatever else may have been missed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use iaso_policy::time::Mono;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+
+use super::{ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo, EventAction, EventStream};
+use crate::system::clock::Clock;
+use crate::system::retry::Pacing;
+
+/// How long an engine may take to say hello, to subscribe, to answer a ping or a look.
+const ANSWER_BOUND: Duration = Duration::from_secs(5);
+/// How long it may take to list everything.
+const LIST_BOUND: Duration = Duration::from_secs(30);
+/// Between full lists.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The silence after which it is asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// Between tries to reach it: from, to.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Looks that may wait at once.
+const LOOKS: usize = 1024;
+
+/// What is learned of one engine, in the order in which it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// The link stands, and this is everything there is.
+    Up {
+        /// The engine.
+        info: EngineInfo,
+        /// The engine itself went down since the link was last up (or since the watch began): it was found not to listen.
+        /// A link that broke, or an engine that hung and came back, is not that.
+        engine_started: bool,
+        /// Every container.
+        containers: Vec<ContainerDetail>,
+        /// When the list was asked for.
+        began: Mono,
+    },
+    /// The periodic full list.
+    Listed {
+        /// Every container.
+        containers: Vec<ContainerDetail>,
+        /// When the list was asked for.
+        began: Mono,
+    },
+    /// Something happened.
+    Event {
+        /// What.
+        event: EngineEvent,
+        /// When it came.
+        received: Mono,
+        /// For a create, start or rename: the container as it was right afterwards; none where the engine did not tell before
+        /// the container's next event, or at all.
+        detail: Option<Box<ContainerDetail>>,
+    },
+    /// The answer to [`WatchHandle::look`].
+    Looked {
+        /// Which container.
+        id: ContainerId,
+        /// As it is; none when it is gone. A look that fails otherwise has no answer: the link is about to be given up.
+        detail: Option<Box<ContainerDetail>>,
+        /// When it was asked for.
+        began: Mono,
+    },
+    /// The link is lost, or could not be made for another reason than before.
+    Down {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Asks a watch for more.
+#[derive(Debug, Clone)]
+pub struct WatchHandle {
+    looks: mpsc::Sender<ContainerId>,
+}
+
+impl WatchHandle {
+    /// Asks for a container's state now. False when 1,024 looks wait already: ask again later.
+    pub fn look(&self, container: ContainerId) -> bool {
+        self.looks.try_send(container).is_ok()
+    }
+}
+
+/// The watch over one engine.
+pub struct Watch {
+    engine: Arc<dyn Engine>,
+    clock: Clock,
+    updates: mpsc::Sender<Update>,
+    looks: Mutex<mpsc::Receiver<ContainerId>>,
+}
+
+impl Watch {
+    /// A watch that tells `updates`, and the handle to ask it for more.
+    pub fn new(engine: Arc<dyn Engine>, clock: Clock, updates: mpsc::Sender<Update>) -> (Self, WatchHandle) {
+        let (looks, asked) = mpsc::channel(LOOKS);
+        (Self { engine, clock, updates, looks: Mutex::new(asked) }, WatchHandle { looks })
+    }
+
+    /// Watches until nobody listens to the updates. May be dropped at any time, and run again.
+    pub async fn run(&self) {
+        let mut looks = self.looks.lock().await;
+        let mut pacing = Pacing::new(RECONNECT.0, RECONNECT.1);
+        let mut went_down = false;
+        let mut told: Option<String> = None;
+        loop {
+            let since = self.clock.mono();
+            let mut session = Session::new(self);
+            let Ended::Lost(error) = session.run(&mut looks, went_down).await else { return };
+            let was_up = session.held.is_none();
+            // A proxy answers these for an engine that does not listen.
+            let not_running =
+                matches!(error, EngineError::NotRunning(_) | EngineError::Failed { status: 502..=504, .. });
+            went_down = not_running || (went_down && !was_up);
+            let error = error.to_string();
+            if told.as_ref() != Some(&error) || was_up {
+                told = Some(error.clone());
+                if self.updates.send(Update::Down { error }).await.is_err() {
+                    return;
+                }
+            }
+            // A link that held is made again at once; one that breaks whenever it is made is not.
+            if was_up && self.clock.mono().since(since) > RECONNECT.1 {
+                pacing.reset();
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pacing.next_wait()) => {}
+                () = self.updates.closed() => return,
+            }
+        }
+    }
+}
+
+/// Why a session ended.
+enum Ended {
+    /// The link is lost, or was never made.
+    Lost(EngineError),
+    /// Nobody listens to the updates any more.
+    Closed,
+}
+
+impl From<EngineError> for Ended {
+    fn from(error: EngineError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// What was asked of the engine beside the events.
+enum Answer {
+    Listed { began: Mono, listed: Result<Vec<ContainerDetail>, EngineError> },
+    Pinged(Result<(), EngineError>),
+    Detail { id: ContainerId, number: u64, detail: Option<Box<ContainerDetail>> },
+    Looked { id: ContainerId, began: Mono, looked: Result<Box<ContainerDetail>, EngineError> },
+}
+
+/// An event that waits for its container's detail.
+struct Waiting {
+    number: u64,
+    event: EngineEvent,
+    received: Mono,
+}
+
+/// One unbroken link.
+struct Session<'a> {
+    watch: &'a Watch,
+    /// Questions in flight.
+    asked: FuturesUnordered<BoxFuture<'a, Answer>>,
+    listing: bool,
+    pinging: bool,
+    /// At most one event per container waits: the next one pushes it out.
+    waiting: HashMap<ContainerId, Waiting>,
+    /// Counts waiting events, so that a late detail finds only its own.
+    numbered: u64,
+    /// Events that came before the first list was out; none once it is.
+    held: Option<Vec<(EngineEvent, Mono)>>,
+}
+
+impl<'a> Session<'a> {
+    fn new(watch: &'a Watch) -> Self {
+        Self {
+            watch,
+            asked: FuturesUnordered::new(),
+            listing: false,
+            pinging: false,
+            waiting: HashMap::new(),
+            numbered: 0,
+            held: Some(Vec::new()),
+        }
+    }
+
+    async fn run(&mut self, looks: &mut mpsc::Receiver<ContainerId>, went_down: bool) -> Ended {
+        match self.follow(looks, went_down).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        looks: &mut mpsc::Receiver<ContainerId>,
+        went_down: bool,
+    ) -> Result<std::convert::Infallible, Ended> {
+        let info = bounded(ANSWER_BOUND, self.watch.engine.hello()).await?;
+        let mut events: EventStream = bounded(ANSWER_BOUND, self.watch.engine.events()).await?;
+        let mut up = Some((info, went_down));
+        self.ask_list();
+        let mut lists = tokio::time::interval_at(tokio::time::Instant::now() + LIST_EVERY, LIST_EVERY);
+        let mut quiet = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
+        loop {
+            tokio::select! {
+                event = events.next() => {
+                    quiet.reset();
+                    let event = event.unwrap_or_else(|| Err(EngineError::Unreachable("its event stream ended".to_owned())))?;
+                    self.on_event(event, self.watch.clock.mono()).await?;
+                }
+                Some(answer) = self.asked.next() => self.on_answer(answer, &mut up).await?,
+                Some(id) = looks.recv() => self.ask_look(id),
+                _ = lists.tick() => self.ask_list(),
+                _ = quiet.tick() => self.ask_ping(),
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: EngineEvent, received: Mono) -> Result<(), Ended> {
+        if let Some(held) = &mut self.held {
+            held.push((event, received));
+            return Ok(());
+        }
+        if let Some(earlier) = self.waiting.remove(&event.container) {
+            self.tell(Update::Event { event: earlier.event, received: earlier.received, detail: None }).await?;
+        }
+        if matches!(event.action, EventAction::Create | EventAction::Start | EventAction::Rename) {
+            self.numbered += 1;
+            let (id, number) = (event.container.clone(), self.numbered);
+            self.waiting.insert(id.clone(), Waiting { number, event, received });
+            let engine = &self.watch.engine;
+            self.ask(async move {
+                let detail = bounded(ANSWER_BOUND, engine.inspect(&id)).await.ok().map(Box::new);
+                Answer::Detail { id, number, detail }
+            });
+            return Ok(());
+        }
+        self.tell(Update::Event { event, received, detail: None }).await
+    }
+
+    async fn on_answer(&mut self, answer: Answer, up: &mut Option<(EngineInfo, bool)>) -> Result<(), Ended> {
+        match answer {
+            Answer::Listed { began, listed } => {
+                self.listing = false;
+                match (listed, up.take()) {
+                    (Ok(containers), Some((info, engine_started))) => {
+                        self.tell(Update::Up { info, engine_started, containers, began }).await?;
+                        for (event, received) in self.held.take().unwrap_or_default() {
+                            self.on_event(event, received).await?;
+                        }
+                        Ok(())
+                    }
+                    (Ok(containers), None) => self.tell(Update::Listed { containers, began }).await,
+                    (Err(error), Some(_)) => Err(error.into()),
+                    (Err(error), None) => {
+                        // The events go on; whether the link does is for the ping to say.
+                        tracing::warn!(%error, "the engine's list of containers failed");
+                        self.ask_ping();
+                        Ok(())
+                    }
+                }
+            }
+            Answer::Pinged(answered) => {
+                self.pinging = false;
+                Ok(answered?)
+            }
+            Answer::Detail { id, number, detail } => {
+                if self.waiting.get(&id).is_none_or(|waiting| waiting.number != number) {
+                    return Ok(());
+                }
+                match self.waiting.remove(&id) {
+                    Some(Waiting { event, received, .. }) => self.tell(Update::Event { event, received, detail }).await,
+                    None => Ok(()),
+                }
+            }
+            Answer::Looked { id, began, looked } => match looked {
+                Ok(detail) => self.tell(Update::Looked { id, detail: Some(detail), began }).await,
+                Err(EngineError::NotFound) => self.tell(Update::Looked { id, detail: None, began }).await,
+                Err(_) => {
+                    self.ask_ping();
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn ask_list(&mut self) {
+        if std::mem::replace(&mut self.listing, true) {
+            return;
+        }
+        let (engine, began) = (&self.watch.engine, self.watch.clock.mono());
+        self.ask(async move { Answer::Listed { began, listed: bounded(LIST_BOUND, engine.list()).await } });
+    }
+
+    fn ask_ping(&mut self) {
+        if std::mem::replace(&mut self.pinging, true) {
+            return;
+        }
+        let engine = &self.watch.engine;
+        self.ask(async move { Answer::Pinged(bounded(ANSWER_BOUND, engine.ping()).await) });
+    }
+
+    fn ask_look(&mut self, id: ContainerId) {
+        let (engine, began) = (&self.watch.engine, self.watch.clock.mono());
+        self.ask(async move {
+            let looked = bounded(ANSWER_BOUND, engine.inspect(&id)).await.map(Box::new);
+            Answer::Looked { id, began, looked }
+        });
+    }
+
+    fn ask(&mut self, question: impl Future<Output = Answer> + Send + 'a) {
+        self.asked.push(question.boxed());
+    }
+
+    async fn tell(&self, update: Update) -> Result<(), Ended> {
+        self.watch.updates.send(update).await.map_err(|_| Ended::Closed)
+    }
+}
+
+async fn bounded<T>(bound: Duration, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+    timeout(bound, call).await.unwrap_or(Err(EngineError::TimedOut(bound)))
+}
