@@ -1,6 +1,7 @@
 //! Simulated edges: a container engine with a fleet on it, in virtual time, from one seed. Only demonstrations, simulations
 //! and tests may name this module.
 
+pub mod engine;
 pub mod random;
 pub mod script;
 pub mod world;
