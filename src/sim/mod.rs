@@ -3,5 +3,6 @@
 
 pub mod engine;
 pub mod random;
+pub mod scenario;
 pub mod script;
 pub mod world;

@@ -153,8 +153,7 @@ impl World {
         self.faults.power = Power::Stopping;
         self.faults.down_ms = down_ms;
         self.abandon_operations();
-        let ids: Vec<u128> = self.containers.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.begin(id, Operation { kind: Kind::Shutdown, ticket: None, grace_ms: None });
         }
         self.shut_down_when_all_stopped();
@@ -193,8 +192,7 @@ impl World {
     pub(super) fn engine_starts(&mut self) {
         self.faults.power = Power::Starting;
         self.ring.clear();
-        let ids: Vec<u128> = self.containers.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.revive_by_policy(id);
         }
         self.after(ENGINE_START_MS, Due::EngineServes);

@@ -207,6 +207,11 @@ impl World {
         if self.happened.is_empty() { self.due.first_key_value().map(|((at, _), _)| *at) } else { Some(self.now) }
     }
 
+    /// The short id of every container there is, ascending.
+    pub fn ids(&self) -> Vec<u128> {
+        self.containers.keys().copied().collect()
+    }
+
     /// Every container as an inspection would show it, by id.
     pub fn list(&self) -> Vec<ContainerDetail> {
         self.containers.values().map(Container::detail).collect()
