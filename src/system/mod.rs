@@ -1,4 +1,6 @@
 //! The operating system: clock, tasks, names, TLS, signals, the service manager. Every edge may use it; it uses none.
 
 pub mod clock;
+pub mod resolver;
 pub mod tasks;
+pub mod tls;
