@@ -222,3 +222,156 @@ impl Own {
         self.in_container.is_none() || self.on_bridges()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTAINER: &str = "c0";
+    const OWN: &str = "1a50";
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// A container with these networks (`NAME=ADDRESS`), in this mode, with these ports (`INNER>ADDRESS>OUTER`).
+    fn place(networks: &[&str], mode: &str, ports: &[&str]) -> Place {
+        let mut place = Place { id: CONTAINER.to_owned(), network_mode: mode.to_owned(), ..Place::default() };
+        for network in networks {
+            let (name, address) = network.split_once('=').unwrap();
+            place.networks.entry(name.to_owned()).or_default().push(ip(address));
+        }
+        for port in ports {
+            let mut parts = port.split('>');
+            let mut part = || parts.next().unwrap();
+            place.ports.push((part().parse().unwrap(), ip(part()), part().parse().unwrap()));
+        }
+        place
+    }
+
+    fn on_host() -> Own {
+        Own { in_container: None, engine: EngineSite::Local }
+    }
+
+    fn in_container(networks: &[&str], mode: &str) -> Own {
+        let networks = networks.iter().map(|name| (*name).to_owned()).collect();
+        let own = OwnContainer { id: OWN.to_owned(), networks, network_mode: mode.to_owned() };
+        Own { in_container: Some(own), engine: EngineSite::Local }
+    }
+
+    fn apart() -> Own {
+        Own { in_container: None, engine: EngineSite::Apart }
+    }
+
+    fn remote() -> Own {
+        Own { in_container: None, engine: EngineSite::Remote("nas.lan".to_owned()) }
+    }
+
+    fn url(host: UrlHost, port: Option<UrlPort>) -> UrlTemplate {
+        UrlTemplate { https: false, host, port, path: "/".to_owned() }
+    }
+
+    fn spelled(found: Result<Endpoint, NoAddress>) -> String {
+        match found {
+            Ok(Endpoint { host, port }) => format!("{host} {port}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_address_is_found_in_the_contracts_order() {
+        let web = || place(&["front=172.20.0.5", "front=fd00::5"], "front", &["80>0.0.0.0>8080"]);
+        let bare = || place(&["front=172.20.0.5"], "front", &[]);
+        let child = |parent: &str| place(&["front=172.20.0.7"], &format!("container:{parent}"), &["80>0.0.0.0>8080"]);
+        let rows = [
+            // The same network namespace.
+            (place(&[], "host", &[]), on_host(), "127.0.0.1 80"),
+            (place(&[], "host", &[]), in_container(&["host"], "host"), "127.0.0.1 80"),
+            (child(OWN), in_container(&["front"], "front"), "127.0.0.1 80"),
+            (web(), in_container(&[], "container:c0"), "127.0.0.1 80"),
+            (child("aa"), in_container(&[], "container:aa"), "127.0.0.1 80"),
+            (Place { id: OWN.to_owned(), ..bare() }, in_container(&["back"], "back"), "127.0.0.1 80"),
+            // A network they share, before anything else, and IPv4 first.
+            (
+                place(&["a=10.0.0.1", "back=fd00::9", "back=172.21.0.9"], "a", &[]),
+                in_container(&["back"], "back"),
+                "172.21.0.9 80",
+            ),
+            (place(&["six=fd00::9"], "six", &[]), in_container(&["six"], "six"), "fd00::9 80"),
+            (child("aa"), in_container(&["front"], "front"), "172.20.0.7 80"),
+            (web(), Own { engine: EngineSite::Apart, ..in_container(&["front"], "front") }, "172.20.0.5 80"),
+            // Its own address, from the host.
+            (web(), on_host(), "172.20.0.5 80"),
+            (web(), in_container(&["host"], "host"), "172.20.0.5 80"),
+            (web(), Own { engine: EngineSite::Apart, ..in_container(&["host"], "host") }, "172.20.0.5 80"),
+            // The published port.
+            (place(&["front=0.0.0.0"], "front", &["80>0.0.0.0>8080"]), on_host(), "127.0.0.1 8080"),
+            (web(), apart(), "127.0.0.1 8080"),
+            (place(&["n=fd00::9"], "n", &["80>::>8080"]), apart(), "::1 8080"),
+            (place(&["n=10.0.0.9"], "n", &["80>::>8081", "80>0.0.0.0>8080"]), apart(), "127.0.0.1 8080"),
+            (place(&["n=10.0.0.9"], "n", &["80>192.168.1.5>8080"]), apart(), "192.168.1.5 8080"),
+            (place(&["n=10.0.0.9"], "n", &["80>192.168.1.5>8080"]), in_container(&["m"], "m"), "192.168.1.5 8080"),
+            (web(), remote(), "nas.lan 8080"),
+            (place(&["n=10.0.0.9"], "n", &["80>192.168.1.5>8080"]), remote(), "192.168.1.5 8080"),
+            (place(&[], "host", &[]), remote(), "nas.lan 80"),
+        ];
+        for (place, own, expected) in rows {
+            let found = endpoint(&url(UrlHost::Container, None), &place, &own);
+            assert_eq!(spelled(found), expected, "{place:?} from {own:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_way_the_error_names_the_cure() {
+        let shared_nothing = "Iaso's container shares no network with it: connect Iaso to back or front, or run Iaso with \
+                              network_mode: host";
+        let two = || place(&["front=172.20.0.5", "back=172.21.0.5"], "front", &["80>0.0.0.0>8080"]);
+        let rows = [
+            // What is published on all of the host's addresses says not which of them leads there from a container.
+            (two(), in_container(&["m"], "m"), shared_nothing),
+            (place(&["n=10.0.0.9"], "n", &[]), apart(), "publish port 80 on the engine's host"),
+            (place(&["n=10.0.0.9"], "n", &["80>127.0.0.1>8080"]), remote(), "publish port 80 on the engine's host"),
+            (place(&["none=0.0.0.0"], "none", &[]), on_host(), "it has no address on any network"),
+            (place(&[], "none", &[]), in_container(&["m"], "m"), "it has no address on any network"),
+            // A network of the same name on another engine is another network.
+            (place(&["bridge=172.17.0.2"], "bridge", &[]), remote(), "publish port 80 on the engine's host"),
+        ];
+        for (place, own, expected) in rows {
+            let found = endpoint(&url(UrlHost::Container, None), &place, &own).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}\n{place:?} from {own:?}");
+            assert!(!found.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_published_port_is_the_hosts() {
+        let web =
+            place(&["front=172.20.0.5"], "front", &["3000>0.0.0.0>33000", "3000>::>33000", "4000>127.0.0.1>34000"]);
+        let container = |port| url(UrlHost::Container, Some(UrlPort::Published(port)));
+        let fixed = |port| url(UrlHost::Fixed("home.example.org".to_owned()), Some(port));
+        let rows = [
+            (container(3000), on_host(), "127.0.0.1 33000"),
+            (container(4000), on_host(), "127.0.0.1 34000"),
+            (container(3000), remote(), "nas.lan 33000"),
+            (
+                container(5000),
+                on_host(),
+                "port 5000 is not published: publish it (ports: [\"5000:5000\"]), or use {address}",
+            ),
+            (fixed(UrlPort::Published(3000)), on_host(), "home.example.org 33000"),
+            (
+                fixed(UrlPort::Published(1)),
+                on_host(),
+                "port 1 is not published: publish it (ports: [\"1:1\"]), or use {address}",
+            ),
+            (fixed(UrlPort::Number(3000)), remote(), "home.example.org 3000"),
+        ];
+        for (url, own, expected) in rows {
+            assert_eq!(spelled(endpoint(&url, &web, &own)), expected, "{url:?} from {own:?}");
+        }
+        let from_container = endpoint(&container(4000), &web, &in_container(&["front"], "front"));
+        assert_eq!(from_container, Err(NoAddress::PublishedElsewhere { port: 4000, on: ip("127.0.0.1") }));
+        let https = UrlTemplate { https: true, ..url(UrlHost::Container, None) };
+        assert_eq!(spelled(endpoint(&https, &web, &on_host())), "172.20.0.5 443");
+    }
+}

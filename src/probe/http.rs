@@ -269,7 +269,10 @@ async fn judge(mut answer: Response, expect: &HttpExpect, run: &mut Run) -> Resu
             let found = value.pointer(pointer);
             let detail = match found {
                 Some(found) if found == wanted => format!("JSON {pointer:?} is as expected"),
-                Some(found) => format!("JSON {pointer:?} is another {} than expected ({wanted})", kind(found)),
+                Some(found) if kind(found) == kind(wanted) => {
+                    format!("JSON {pointer:?} is another {} than expected ({wanted})", kind(found))
+                }
+                Some(found) => format!("JSON {pointer:?} is a value of type {}, expected {wanted}", kind(found)),
                 None => format!("JSON {pointer:?} is not there, expected {wanted}"),
             };
             run.check("json", found == Some(wanted), detail)?;
@@ -301,7 +304,7 @@ fn not_json(whole: bool) -> String {
 
 fn kind(value: &serde_json::Value) -> &'static str {
     match value {
-        serde_json::Value::Null => "value (null)",
+        serde_json::Value::Null => "null",
         serde_json::Value::Bool(_) => "boolean",
         serde_json::Value::Number(_) => "number",
         serde_json::Value::String(_) => "string",
@@ -320,20 +323,23 @@ fn ranges(accepted: &[(u16, u16)]) -> String {
 fn words(error: &reqwest::Error) -> (&'static str, String) {
     let mut cause: &(dyn Error + 'static) = error;
     let mut tls = None;
-    loop {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        tls = tls.or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+    while let Some(next) = below(cause) {
+        cause = next;
         tls = tls.or_else(|| cause.downcast_ref::<rustls::Error>());
-        match cause.source() {
-            Some(next) => cause = next,
-            None => break,
-        }
     }
     match tls {
         Some(tls) => ("tls", format!("TLS: {tls}")),
         None if error.is_connect() => ("connect", format!("no connection: {cause}")),
         None if std::ptr::addr_eq(cause, error) => ("request", "the request failed".to_owned()),
         None => ("request", cause.to_string()),
+    }
+}
+
+/// The next cause. An I/O error names what it wraps only through `get_ref`: its `source` is already the one below that.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
 }
 

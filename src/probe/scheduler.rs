@@ -233,8 +233,10 @@ impl Scheduler {
                 command = orders.recv() => match command {
                     None => return,
                     Some(command) => {
-                        // Nothing wakes up in a slot without a start: what is new must not be planned into one that is over.
-                        slot = slot.max(slot_at(zero));
+                        // Nothing wakes up in a slot without a start: what is new must not be planned into one that is over,
+                        // nor, after a freeze, behind what is still due.
+                        let now = slot_at(zero);
+                        slot = slot.max(next.map_or(now, |next| now.min(next)));
                         self.obey(command, slot);
                     }
                 },

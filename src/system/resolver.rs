@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
@@ -225,10 +225,15 @@ fn in_hosts(hosts: &Hosts, name: &Name) -> Vec<IpAddr> {
 }
 
 fn read_resolv_conf(path: &Path) -> Result<TokioResolver, String> {
-    let (config, mut options) = std::fs::read(path)
+    let (config, options) = std::fs::read(path)
         .map_err(NetError::from)
         .and_then(system_conf::parse_resolv_conf)
         .map_err(|error| format!("there are no name servers to ask: {}: {error}", path.display()))?;
+    build(config, options).map_err(|error| format!("{} cannot be used: {error}", path.display()))
+}
+
+/// Keeps what the file says of servers, search list and `ndots`; times, tries and the cache are Iaso's own.
+fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, NetError> {
     options.timeout = TRY;
     options.attempts = 2;
     options.cache_size = CACHE;
@@ -236,13 +241,9 @@ fn read_resolv_conf(path: &Path) -> Result<TokioResolver, String> {
     options.use_hosts_file = ResolveHosts::Never;
     options.positive_min_ttl = Some(KEPT.0);
     options.positive_max_ttl = Some(KEPT.1);
+    options.negative_min_ttl = Some(KEPT.0);
     options.negative_max_ttl = Some(FAILURE_KEPT);
-    let built = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        .with_options(options)
-        .build()
-        .map_err(|error| format!("{} cannot be used: {error}", path.display()))?;
-    tracing::debug!(file = %path.display(), "read the list of name servers");
-    Ok(built)
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build()
 }
 
 fn cause_of(error: &NetError) -> Cause {
@@ -260,3 +261,6 @@ fn cause_of(error: &NetError) -> Cause {
         other => Cause::Failed(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;
