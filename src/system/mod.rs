@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod retry;
+pub mod resolver;
 pub mod tasks;
+pub mod tls;

@@ -1,0 +1,426 @@
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::config::validated::UrlTemplate;
+use crate::system::clock::Clock;
+use crate::system::tasks::Tasks;
+
+/// Long enough for whatever ends by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For what never does.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn prober(roots: &[CertificateDer<'static>]) -> HttpProber {
+    HttpProber::new(Resolver::system(Clock::new()), roots).unwrap()
+}
+
+fn get() -> HttpProbe {
+    let expect =
+        HttpExpect { status: vec![(200, 299)], body_contains: None, json: vec![], headers: vec![], max_latency: None };
+    let url = UrlTemplate { https: false, host: UrlHost::Container, port: None, path: "/health?key=s3cret".to_owned() };
+    HttpProbe { url, method: HttpMethod::Get, headers: vec![], redirects: 0, expect }
+}
+
+fn to(address: SocketAddr) -> Endpoint {
+    Endpoint { host: address.ip().to_string(), port: address.port() }
+}
+
+/// A server on loopback that hands each connection to `serve` once the request's head has come; the heads it got.
+async fn server<F, R>(serve: F) -> (SocketAddr, Arc<Mutex<Vec<String>>>)
+where
+    F: Fn(TcpStream, usize) -> R + Send + Sync + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let (tasks, noted, serve) = (Tasks::new(), Arc::clone(&heads), Arc::new(serve));
+    let each = tasks.clone();
+    tasks.spawn("server", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (noted, serve) = (Arc::clone(&noted), Arc::clone(&serve));
+            each.spawn("connection", async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                let count = {
+                    let mut noted = noted.lock().unwrap();
+                    noted.push(String::from_utf8(head).unwrap());
+                    noted.len()
+                };
+                serve(stream, count).await;
+            });
+        }
+    });
+    (address, heads)
+}
+
+/// A server that answers every request with these bytes and closes.
+async fn answering(answer: impl Into<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let answer = Arc::new(answer.into());
+    server(move |mut stream, _| {
+        let answer = Arc::clone(&answer);
+        async move {
+            let _gone = stream.write_all(&answer).await;
+            let _gone = stream.shutdown().await;
+        }
+    })
+    .await
+}
+
+fn ok_with(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Kind: alpha beta\r\n\r\n{body}", body.len())
+}
+
+async fn probe_of(probe: &HttpProbe, address: SocketAddr) -> Report {
+    prober(&[]).probe(probe, &to(address), PATIENCE).await
+}
+
+#[tokio::test]
+async fn a_good_answer_passes_and_every_expectation_is_judged() {
+    let body = r#"{"status":"up","parts":[{"ok":true}],"secret":"hunter2"}"#;
+    let (address, heads) = answering(ok_with(body)).await;
+    let mut probe = get();
+    probe.headers = vec![("host".into(), "shop.example".into()), ("authorization".into(), "Bearer t0ken".into())];
+    probe.expect.body_contains = Some("\"up\"".into());
+    probe.expect.json = vec![("/parts/0/ok".into(), true.into()), ("/status".into(), "up".into())];
+    probe.expect.headers = vec![("x-kind".into(), "beta".into())];
+    let report = probe_of(&probe, address).await;
+    assert!(report.passed && !report.late, "{report:?}");
+    let names: Vec<_> = report.steps.iter().map(|step| step.name).collect();
+    assert_eq!(names, ["request", "status", "header", "body", "body", "json", "json"]);
+    let head = heads.lock().unwrap()[0].to_lowercase();
+    assert!(head.starts_with("get /health?key=s3cret http/1.1\r\n"), "{head}");
+    assert_eq!(head.matches("host:").count(), 1, "{head}");
+    assert!(head.contains("host: shop.example\r\n") && head.contains("authorization: bearer t0ken"), "{head}");
+    assert!(!format!("{report:?}").contains("s3cret") && !format!("{report:?}").contains("t0ken"));
+}
+
+#[tokio::test]
+async fn each_unmet_expectation_fails_and_says_what_is_missing_but_not_what_was_there() {
+    let (address, _) = answering(ok_with(r#"{"status":"hunter2"}"#)).await;
+    type Change = fn(&mut HttpProbe);
+    let cases: [(Change, &str); 7] = [
+        (|p| p.expect.status = vec![(201, 204), (404, 404)], "status 200, expected 201-204, 404"),
+        (|p| p.expect.body_contains = Some("up".into()), "the body does not hold the expected text"),
+        (
+            |p| p.expect.json = vec![("/status".into(), "up".into())],
+            r#"JSON "/status" is another string than expected ("up")"#,
+        ),
+        (
+            |p| p.expect.json = vec![("/status".into(), 3.into())],
+            r#"JSON "/status" is a value of type string, expected 3"#,
+        ),
+        (|p| p.expect.json = vec![("/no".into(), 1.into())], r#"JSON "/no" is not there, expected 1"#),
+        (
+            |p| p.expect.headers = vec![("x-kind".into(), "gamma".into())],
+            "header x-kind does not hold the expected text",
+        ),
+        (|p| p.expect.headers = vec![("x-none".into(), String::new())], "header x-none is not there"),
+    ];
+    for (change, evidence) in cases {
+        let mut probe = get();
+        change(&mut probe);
+        let report = probe_of(&probe, address).await;
+        assert!(!report.passed);
+        assert_eq!(report.evidence, evidence);
+        assert!(!format!("{report:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn garbage_where_json_was_expected_is_told() {
+    let (address, _) = answering(ok_with("<html>hunter2</html>")).await;
+    let mut probe = get();
+    probe.expect.json = vec![(String::new(), 1.into())];
+    assert_eq!(probe_of(&probe, address).await.evidence, "the body is not JSON");
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_late_and_passes_all_the_same() {
+    let (address, _) = answering(ok_with("up")).await;
+    let mut probe = get();
+    probe.expect.max_latency = Some(Duration::ZERO);
+    let report = probe_of(&probe, address).await;
+    assert!(report.passed && report.late, "{report:?}");
+    assert!(report.evidence.ends_with("expected at most 0 ms"), "{}", report.evidence);
+    probe.expect.max_latency = Some(PATIENCE);
+    let report = probe_of(&probe, address).await;
+    assert!(report.passed && !report.late, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_never_answers_or_drips_is_cut_by_the_one_time_limit() {
+    let (silent, _) = server(|stream, _| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let report = prober(&[]).probe(&get(), &to(silent), SHORT).await;
+    assert!(!report.passed && report.evidence.ends_with("waiting for the answer"), "{report:?}");
+
+    let (dripping, _) = server(|mut stream, _| async move {
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let report = prober(&[]).probe(&get(), &to(dripping), SHORT).await;
+    assert!(!report.passed && report.evidence.ends_with("the body was being read"), "{report:?}");
+}
+
+#[tokio::test]
+async fn only_the_first_mebibyte_of_a_huge_body_is_read_and_judged() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let (address, _) = server(move |mut stream, _| {
+        let sent = Arc::clone(&counted);
+        async move {
+            let total = 100 * BODY;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\nstart");
+            let _gone = stream.write_all(head.as_bytes()).await;
+            let piece = vec![b'x'; 64 * 1024];
+            while sent.load(Ordering::Relaxed) < total && stream.write_all(&piece).await.is_ok() {
+                sent.fetch_add(piece.len(), Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    let mut probe = get();
+    probe.expect.body_contains = Some("start".into());
+    let report = probe_of(&probe, address).await;
+    assert!(report.passed, "{report:?}");
+    assert!(report.steps.iter().any(|step| step.detail == "1048576 bytes read, the rest not asked for"), "{report:?}");
+    assert!(sent.load(Ordering::Relaxed) < 50 * BODY, "the rest was not waited for");
+
+    probe.expect.body_contains = None;
+    probe.expect.json = vec![("/a".into(), 1.into())];
+    assert!(probe_of(&probe, address).await.evidence.contains("longer than 1 MiB"));
+}
+
+#[tokio::test]
+async fn broken_answers_fail_in_words_of_their_own() {
+    let huge_header = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "h".repeat(2 * BODY));
+    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-Many: h\r\n".repeat(5000));
+    let cases: [(Vec<u8>, &str); 5] = [
+        (b"\x00\xff\x13garbage from another protocol\r\n\r\n".to_vec(), "request"),
+        (huge_header.into(), "request"),
+        (many_headers.into(), "request"),
+        (Vec::new(), "request"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf".to_vec(), "body"),
+    ];
+    for (answer, step) in cases {
+        let (address, _) = answering(answer).await;
+        let report = probe_of(&get(), address).await;
+        let last = report.steps.last().unwrap();
+        assert!(!report.passed && last.name == step && !last.ok, "{report:?}");
+        assert!(!report.evidence.is_empty() && report.evidence.len() < 400, "{report:?}");
+        assert!(!report.evidence.contains("http://") && !report.evidence.contains("s3cret"), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_and_a_refusal_are_told_apart() {
+    let (address, _) = server(|stream, _| async move {
+        // Closing with the linger time at zero resets.
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+    let report = probe_of(&get(), address).await;
+    assert!(!report.passed && report.steps[0].name == "request", "{report:?}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let report = probe_of(&get(), closed).await;
+    assert!(!report.passed && report.steps[0].name == "connect", "{report:?}");
+    assert!(report.evidence.contains("refused"), "{report:?}");
+}
+
+#[tokio::test]
+async fn each_probe_makes_a_connection_of_its_own() {
+    let (address, heads) = server(|mut stream, _| async move {
+        // Offers to keep the connection, and answers only its first request.
+        let _gone = stream.write_all(ok_with("up").as_bytes()).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let prober = prober(&[]);
+    for _ in 0..3 {
+        assert!(prober.probe(&get(), &to(address), PATIENCE).await.passed);
+    }
+    assert_eq!(heads.lock().unwrap().len(), 3);
+}
+
+fn redirect(to: &str) -> String {
+    format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
+}
+
+#[tokio::test]
+async fn redirects_are_answers_unless_they_are_allowed_and_then_counted() {
+    let (address, heads) = answering(redirect("/again")).await;
+    let report = probe_of(&get(), address).await;
+    assert_eq!(report.evidence, "status 302, expected 200-299");
+    assert_eq!(heads.lock().unwrap().len(), 1);
+
+    let mut probe = get();
+    probe.redirects = 3;
+    let report = probe_of(&probe, address).await;
+    assert_eq!((report.passed, &*report.evidence), (false, "more than 3 redirects"));
+    assert_eq!(heads.lock().unwrap().len(), 1 + 4);
+
+    let (moved, heads) = server(|mut stream, count| async move {
+        let answer = if count == 1 { redirect("/new") } else { ok_with("up") };
+        let _gone = stream.write_all(answer.as_bytes()).await;
+        let _gone = stream.shutdown().await;
+    })
+    .await;
+    probe.headers = vec![("x-key".into(), "k3y".into())];
+    assert!(probe_of(&probe, moved).await.passed);
+    let heads = heads.lock().unwrap();
+    assert!(
+        heads[1].starts_with("GET /new ") && heads[1].contains("k3y"),
+        "the same origin gets the headers: {heads:?}"
+    );
+}
+
+#[tokio::test]
+async fn given_headers_never_reach_another_origin_and_a_container_cannot_send_the_probe_elsewhere() {
+    let (other, seen) = answering(ok_with("up")).await;
+    let (first, _) = answering(redirect(&format!("http://{other}/else"))).await;
+    let mut probe = get();
+    probe.redirects = 5;
+    probe.headers = vec![
+        ("authorization".into(), "Bearer t0ken".into()),
+        ("x-key".into(), "k3y".into()),
+        ("host".into(), "a".into()),
+    ];
+    let report = probe_of(&probe, first).await;
+    assert!(!report.passed && report.evidence.contains("another address"), "{report:?}");
+    assert!(seen.lock().unwrap().is_empty());
+
+    probe.url.host = UrlHost::Fixed("127.0.0.1".into());
+    assert!(probe_of(&probe, first).await.passed);
+    let head = seen.lock().unwrap()[0].to_lowercase();
+    assert!(!head.contains("t0ken") && !head.contains("k3y") && head.contains(&format!("host: {other}")), "{head}");
+
+    let (odd, _) = answering(redirect("file:///etc/passwd")).await;
+    assert!(probe_of(&probe, odd).await.evidence.contains("no http or https URL"));
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named() {
+    let mut probe = get();
+    probe.url.host = UrlHost::Fixed("printer.local".into());
+    let report = prober(&[]).probe(&probe, &Endpoint { host: "printer.local".into(), port: 80 }, PATIENCE).await;
+    assert_eq!((report.passed, report.steps[0].name), (false, "resolve"));
+    assert!(report.evidence.contains("printer.local") && report.evidence.contains("multicast"), "{report:?}");
+}
+
+#[tokio::test]
+async fn the_client_resolves_by_the_one_resolver() {
+    let (address, heads) = answering(ok_with("up")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 shop.internal\n").unwrap();
+    // No other resolver of this machine knows the name.
+    let resolver = Resolver::over(Clock::new(), dir.path().join("resolv.conf"), hosts);
+    let endpoint = Endpoint { host: "shop.internal".into(), port: address.port() };
+    let report = HttpProber::new(resolver, &[]).unwrap().probe(&get(), &endpoint, PATIENCE).await;
+    assert!(report.passed, "{report:?}");
+    assert_eq!(report.steps[0].detail, "127.0.0.1");
+    assert!(heads.lock().unwrap()[0].contains("shop.internal"));
+}
+
+#[tokio::test]
+async fn localhost_needs_no_name_server_and_head_no_body() {
+    let (address, heads) = answering("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n").await;
+    let mut probe = get();
+    probe.method = HttpMethod::Head;
+    let report =
+        prober(&[]).probe(&probe, &Endpoint { host: "localhost".into(), port: address.port() }, PATIENCE).await;
+    assert!(report.passed, "{report:?}");
+    assert_eq!(report.steps[0].name, "resolve");
+    assert!(heads.lock().unwrap()[0].starts_with("HEAD "));
+}
+
+/// A private CA and a TLS server on loopback with a certificate of its for `name`, valid until `year`.
+fn tls_server(name: &str, year: i32) -> (CertificateDer<'static>, SocketAddr) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let leaf_key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new([name.to_owned()]).unwrap();
+    leaf.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
+    tls::install_provider();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let _refused = stream.read(&mut [0; 4096]);
+            let _refused = stream.write_all(ok_with("up").as_bytes());
+            let _refused = stream.flush();
+        }
+    };
+    std::thread::Builder::new().name("tls-server".to_owned()).spawn(serve).unwrap();
+    (ca.der().clone(), address)
+}
+
+#[tokio::test]
+async fn tls_is_verified_against_the_roots_given() {
+    let mut probe = get();
+    probe.url.https = true;
+    let (ca, address) = tls_server("127.0.0.1", 2090);
+    let report = prober(std::slice::from_ref(&ca)).probe(&probe, &to(address), PATIENCE).await;
+    assert!(report.passed, "{report:?}");
+
+    let (wrong_name_ca, wrong_name) = tls_server("shop.example", 2090);
+    let (expired_ca, expired) = tls_server("127.0.0.1", 2020);
+    let cases = [
+        (vec![], address, "UnknownIssuer"),
+        (vec![wrong_name_ca], wrong_name, "not valid for name"),
+        (vec![expired_ca], expired, "expired"),
+    ];
+    for (roots, address, words) in cases {
+        let report = prober(&roots).probe(&probe, &to(address), PATIENCE).await;
+        assert!(!report.passed && report.steps[0].name == "tls", "{report:?}");
+        assert!(report.evidence.contains(words), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn https_to_what_speaks_no_tls_fails_in_the_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    tasks.spawn("plain", async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        std::future::pending::<()>().await;
+    });
+    let mut probe = get();
+    probe.url.https = true;
+    let report = prober(&[]).probe(&probe, &to(address), PATIENCE).await;
+    assert!(!report.passed && report.steps[0].name == "tls", "{report:?}");
+}
