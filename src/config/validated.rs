@@ -1,6 +1,7 @@
 //! The configuration that cannot be wrong. Only this leaves the folder.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -204,7 +205,7 @@ pub enum Probe {
 }
 
 /// An HTTP request and what is expected of its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpProbe {
     /// The URL, in which `{address}` and `{port:N}` stand for the container's own.
     pub url: UrlTemplate,
@@ -216,6 +217,21 @@ pub struct HttpProbe {
     pub redirects: u8,
     /// What must hold.
     pub expect: HttpExpect,
+}
+
+/// Headers may hold credentials: only their names are shown.
+impl fmt::Debug for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, method, headers, redirects, expect } = self;
+        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("HttpProbe")
+            .field("url", url)
+            .field("method", method)
+            .field("headers", &names)
+            .field("redirects", redirects)
+            .field("expect", expect)
+            .finish()
+    }
 }
 
 /// The method of an HTTP probe.

@@ -1,0 +1,336 @@
+//! The sections of the file, validated. What one value cannot show by itself is judged here: names that must exist or be
+//! unique, keys that exclude each other, and budgets that contradict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iaso_policy::spec::{AfterGap, BackoffSpec, Budget, FleetSpec, Lifecycle, OnFailure, RecoverySpec, Threshold};
+
+use super::decode::{self, Table, Value, duration_of, integer_of, join, number_of, text_of, word_of};
+use super::mistake::Report;
+use super::validated::{
+    Api, Check, Config, Daemon, Defaults, Discovery, Host, HttpExpect, HttpMethod, HttpProbe, LabelMatch, LogFormat,
+    Probe, Recovery, Service, Severity, Target, UrlTemplate,
+};
+use super::{url, values};
+
+/// Makes the configuration of a file that agrees with the table of keys; `usual` is the host without `[hosts]`.
+pub(super) fn config(report: &mut Report, file: &Table, usual: Host, state_directory: Option<PathBuf>) -> Config {
+    let mut hosts = hosts(report, file);
+    if hosts.is_empty() {
+        hosts.push(usual);
+    }
+    let defaults = defaults(report, file);
+    let services = services(report, file, &hosts, &defaults);
+    let empty = Table::new();
+    let api = decode::table(file, "api").unwrap_or(&empty);
+    Config {
+        daemon: daemon(decode::table(file, "daemon").unwrap_or(&empty), state_directory),
+        hosts,
+        discovery: discovery(decode::table(file, "discovery").unwrap_or(&empty)),
+        defaults,
+        fleet: fleet(decode::table(file, "recovery").unwrap_or(&empty)),
+        api: Api {
+            listen: text_of(api, "listen")
+                .and_then(|text| values::listen(text).ok())
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9797))),
+        },
+        services,
+    }
+}
+
+fn daemon(table: &Table, state_directory: Option<PathBuf>) -> Daemon {
+    let empty = Table::new();
+    let log = decode::table(table, "log").unwrap_or(&empty);
+    let path = |name, default: &str| PathBuf::from(text_of(table, name).unwrap_or(default));
+    Daemon {
+        data_dir: state_directory.unwrap_or_else(|| path("data_dir", "/var/lib/iaso")),
+        socket: path("socket", "/run/iaso/iaso.sock"),
+        log_level: word_of(log, "level").unwrap_or(tracing::Level::INFO),
+        log_format: word_of(log, "format").unwrap_or(LogFormat::Auto),
+        shutdown_grace: duration_of(table, "shutdown_grace").unwrap_or(Duration::from_secs(8)),
+    }
+}
+
+fn hosts(report: &mut Report, file: &Table) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for (name, span, table) in decode::named(file, "hosts") {
+        match table.get("url") {
+            None => report.mistake(
+                span,
+                &format!("hosts.{name}"),
+                "no url".to_owned(),
+                "url = \"unix://...\" or \"tcp://...\"",
+            ),
+            Some(_) => hosts.extend(
+                text_of(table, "url")
+                    .and_then(|text| values::host_address(text).ok())
+                    .map(|address| Host { name: name.to_owned(), address }),
+            ),
+        }
+    }
+    hosts
+}
+
+fn discovery(table: &Table) -> Discovery {
+    let label = |key: &str| LabelMatch { key: key.to_owned(), value: "true".to_owned() };
+    Discovery {
+        enabled: table.get("enabled").and_then(|value| value.get_ref().as_bool()).unwrap_or(true),
+        labels: decode::labels_of(table, "labels")
+            .unwrap_or_else(|| ["iaso.enable", "autoheal", "deunhealth.restart.on.unhealthy"].map(label).into()),
+    }
+}
+
+fn fleet(table: &Table) -> FleetSpec {
+    let default = FleetSpec::default();
+    FleetSpec {
+        max_concurrent: integer_of(table, "max_concurrent").unwrap_or(default.max_concurrent),
+        host_budget: decode::table(table, "host_budget").map_or(default.host_budget, |budget| Budget {
+            max: integer_of(budget, "max").unwrap_or(default.host_budget.max),
+            window: duration_of(budget, "window").unwrap_or(default.host_budget.window),
+        }),
+        quiet_start: duration_of(table, "quiet_start").unwrap_or(default.quiet_start),
+        ..default
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
+            failure: Threshold::in_a_row(3),
+            success_threshold: 1,
+            start_period: Duration::from_secs(60),
+            lifecycle: Lifecycle::Auto,
+            after_gap: AfterGap::Leave,
+            recovery: Recovery::default(),
+        }
+    }
+}
+
+fn defaults(report: &mut Report, file: &Table) -> Defaults {
+    let default = Defaults::default();
+    let Some(table) = decode::table(file, "defaults") else { return default };
+    Defaults {
+        interval: duration_of(table, "interval").unwrap_or(default.interval),
+        timeout: duration_of(table, "timeout").unwrap_or(default.timeout),
+        failure: threshold(table).unwrap_or(default.failure),
+        success_threshold: integer_of(table, "success_threshold").unwrap_or(default.success_threshold),
+        start_period: duration_of(table, "start_period").unwrap_or(default.start_period),
+        lifecycle: word_of(table, "lifecycle").unwrap_or(default.lifecycle),
+        after_gap: word_of(table, "after_gap").unwrap_or(default.after_gap),
+        recovery: recovery(report, table, "defaults", &default.recovery),
+    }
+}
+
+fn threshold(table: &Table) -> Option<Threshold> {
+    decode::threshold_of(table.get("failure_threshold")?).ok()
+}
+
+/// `[PATH.recovery]`, on top of what it inherits.
+fn recovery(report: &mut Report, parent: &Table, path: &str, base: &Recovery) -> Recovery {
+    let recovery = recovery_of(parent, base);
+    let backoff = recovery.spec.backoff;
+    if let Some(value) = parent.get("recovery").filter(|_| backoff.base > backoff.max) {
+        let got = format!("base of {:?} is over max of {:?}", backoff.base, backoff.max);
+        report.mistake(value.span(), &format!("{path}.recovery.backoff"), got, "base at most max");
+    }
+    recovery
+}
+
+/// The table `recovery`, on top of what it inherits.
+pub(super) fn recovery_of(parent: &Table, base: &Recovery) -> Recovery {
+    let Some(table) = decode::table(parent, "recovery") else { return base.clone() };
+    let spec = &base.spec;
+    let (ladder, commands) =
+        decode::ladder_of(table, "ladder").unwrap_or_else(|| (spec.ladder.clone(), base.commands.clone()));
+    let backoff = decode::table(table, "backoff").map_or(spec.backoff, |table| backoff(table, spec.backoff));
+    let spec = RecoverySpec {
+        mode: word_of(table, "mode").unwrap_or(spec.mode),
+        ladder,
+        stop_timeout: duration_of(table, "stop_timeout").or(spec.stop_timeout),
+        verify_timeout: duration_of(table, "verify_timeout").or(spec.verify_timeout),
+        verify_stable: duration_of(table, "verify_stable").unwrap_or(spec.verify_stable),
+        max_attempts: integer_of(table, "max_attempts").unwrap_or(spec.max_attempts),
+        restarts: Budget {
+            max: integer_of(table, "max_restarts").unwrap_or(spec.restarts.max),
+            window: duration_of(table, "window").unwrap_or(spec.restarts.window),
+        },
+        backoff,
+        quarantine_retry: match text_of(table, "quarantine_retry") {
+            Some("never") => None,
+            _ => duration_of(table, "quarantine_retry").or(spec.quarantine_retry),
+        },
+        on_quarantine: word_of(table, "on_quarantine").unwrap_or(spec.on_quarantine),
+    };
+    Recovery { spec, commands }
+}
+
+fn backoff(table: &Table, base: BackoffSpec) -> BackoffSpec {
+    BackoffSpec {
+        base: duration_of(table, "base").unwrap_or(base.base),
+        factor: number_of(table, "factor").unwrap_or(base.factor),
+        max: duration_of(table, "max").unwrap_or(base.max),
+        jitter: number_of(table, "jitter").unwrap_or(base.jitter),
+        reset_after: duration_of(table, "reset_after").unwrap_or(base.reset_after),
+    }
+}
+
+fn services(report: &mut Report, file: &Table, hosts: &[Host], defaults: &Defaults) -> BTreeMap<String, Service> {
+    let mut services = BTreeMap::new();
+    for (name, span, table) in decode::named(file, "services") {
+        let path = join("services", name);
+        let host = host(report, table, &path, hosts);
+        let recovery = recovery(report, table, &path, &defaults.recovery);
+        let checks = checks(report, table, &path, defaults);
+        let Some(target) = target(report, table, &path, span) else { continue };
+        let service = Service {
+            name: name.to_owned(),
+            host,
+            target,
+            severity: word_of(table, "severity").unwrap_or(Severity::Warning),
+            checks,
+            recovery,
+            lifecycle: word_of(table, "lifecycle").unwrap_or(defaults.lifecycle),
+            after_gap: word_of(table, "after_gap").unwrap_or(defaults.after_gap),
+            heal_exits: true,
+            start_period: duration_of(table, "start_period").unwrap_or(defaults.start_period),
+        };
+        services.insert(name.to_owned(), service);
+    }
+    services
+}
+
+fn host(report: &mut Report, table: &Table, path: &str, hosts: &[Host]) -> String {
+    let first = || hosts.first().map(|host| host.name.clone()).unwrap_or_default();
+    let (Some(value), Some(name)) = (table.get("host"), text_of(table, "host")) else { return first() };
+    if hosts.iter().any(|host| host.name == name) {
+        return name.to_owned();
+    }
+    if values::name(name).is_ok() {
+        let names = hosts.iter().map(|host| host.name.as_str());
+        report.unknown(value.span(), &format!("{path}.host"), "host", name, names);
+    }
+    first()
+}
+
+/// Exactly one of `container`, `compose` and `selector`.
+fn target(report: &mut Report, table: &Table, path: &str, span: Range<usize>) -> Option<Target> {
+    const ONE: &str = "exactly one of container, compose and selector";
+    let present: Vec<&str> =
+        ["container", "compose", "selector"].into_iter().filter(|key| table.contains_key(*key)).collect();
+    let [key] = present[..] else {
+        let got = if present.is_empty() { "none of them".to_owned() } else { present.join(" and ") };
+        report.mistake(span, path, format!("found {got}"), ONE);
+        return None;
+    };
+    match key {
+        "container" => text_of(table, key).map(|name| Target::Container(name.trim_start_matches('/').to_owned())),
+        "compose" => text_of(table, key).and_then(|text| values::compose(text).ok()),
+        _ => {
+            let selector = decode::table(table, key)?;
+            if !selector.contains_key("label") {
+                let path = format!("{path}.selector");
+                report.mistake(span, &path, "no label".to_owned(), "label = \"KEY=VALUE\"");
+            }
+            text_of(selector, "label").and_then(|text| values::label(text).ok()).map(Target::Selector)
+        }
+    }
+}
+
+fn checks(report: &mut Report, table: &Table, path: &str, defaults: &Defaults) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut names = BTreeSet::new();
+    let items = table.get("checks").and_then(|value| value.get_ref().as_array()).into_iter().flatten();
+    for (index, item) in items.enumerate() {
+        let path = format!("{path}.checks[{index}]");
+        for check in check(report, item, &path, defaults) {
+            if names.insert(check.name.clone()) {
+                checks.push(check);
+            } else {
+                let table = item.get_ref().as_table();
+                let span = table.and_then(|table| table.get("name")).map_or(item.span(), Value::span);
+                let got = format!("a second check named \"{}\"", check.name);
+                report.mistake(span, &format!("{path}.name"), got, "a name of its own within the service");
+            }
+        }
+    }
+    checks
+}
+
+/// One check of the file; two where only its latency does not ask for healing.
+fn check(report: &mut Report, item: &Value, path: &str, defaults: &Defaults) -> Vec<Check> {
+    let Some(table) = item.get_ref().as_table() else { return Vec::new() };
+    for (key, expected) in [("type", "type = \"http\""), ("url", "url = \"http://...\"")] {
+        if !table.contains_key(key) {
+            report.mistake(item.span(), path, format!("no {key}"), expected);
+        }
+    }
+    let Some(url) = text_of(table, "url").and_then(|text| url::template(text).ok()) else { return Vec::new() };
+    let name = text_of(table, "name").or(text_of(table, "type")).unwrap_or("http");
+    http_check(table, name, url, defaults)
+}
+
+/// The check of a table that agrees with the table of keys.
+pub(super) fn http_check(table: &Table, name: &str, url: UrlTemplate, defaults: &Defaults) -> Vec<Check> {
+    let probe = HttpProbe {
+        url,
+        method: word_of(table, "method").unwrap_or(HttpMethod::Get),
+        headers: decode::headers_of(table, "headers"),
+        redirects: integer_of(table, "redirects").unwrap_or(0),
+        expect: expect(decode::table(table, "expect").unwrap_or(&Table::new())),
+    };
+    let check = Check {
+        name: name.to_owned(),
+        interval: duration_of(table, "interval").unwrap_or(defaults.interval),
+        timeout: duration_of(table, "timeout").unwrap_or(defaults.timeout),
+        on_failure: OnFailure::Alert,
+        failure: threshold(table).unwrap_or(defaults.failure),
+        success_threshold: integer_of(table, "success_threshold").unwrap_or(defaults.success_threshold),
+        probe: Probe::Http(probe),
+    };
+    with_default_consequence(check, word_of(table, "on_failure"))
+}
+
+/// What a check's failure asks for where the check does not say: healing when it goes to the container itself, else an
+/// alert, since the way there may be what is broken. Slowness alone only alerts, so that it becomes a check of its own.
+fn with_default_consequence(mut check: Check, said: Option<OnFailure>) -> Vec<Check> {
+    let Probe::Http(probe) = &mut check.probe;
+    let own = probe.url.is_own();
+    check.on_failure = said.unwrap_or(if own { OnFailure::Heal } else { OnFailure::Alert });
+    if said.is_some() || !own || probe.expect.max_latency.is_none() {
+        return vec![check];
+    }
+    let mut slow = probe.clone();
+    slow.expect = HttpExpect { max_latency: probe.expect.max_latency.take(), ..HttpExpect::default() };
+    slow.expect.status = vec![(100, 599)];
+    let name = format!("{}.latency", check.name);
+    let slow = Check { name, probe: Probe::Http(slow), on_failure: OnFailure::Alert, ..check.clone() };
+    vec![check, slow]
+}
+
+impl Default for HttpExpect {
+    fn default() -> Self {
+        Self { status: vec![(200, 299)], body_contains: None, json: Vec::new(), headers: Vec::new(), max_latency: None }
+    }
+}
+
+fn expect(table: &Table) -> HttpExpect {
+    let json = decode::table(table, "json").into_iter().flatten();
+    HttpExpect {
+        status: table
+            .get("status")
+            .and_then(|value| decode::statuses_of(value).ok())
+            .unwrap_or_else(|| HttpExpect::default().status),
+        body_contains: text_of(table, "body_contains").map(str::to_owned),
+        json: json
+            .filter_map(|(pointer, value)| Some((pointer.get_ref().to_string(), decode::json(value).ok()?)))
+            .collect(),
+        headers: decode::headers_of(table, "headers"),
+        max_latency: duration_of(table, "max_latency"),
+    }
+}

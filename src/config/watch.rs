@@ -1,0 +1,179 @@
+//! Which containers are services of the file, and the names that they go by.
+
+use std::collections::BTreeMap;
+
+use iaso_policy::id::{Identity, InvalidIdentity};
+
+use super::labels::{self, Asked, LabelMistake};
+use super::validated::{Config, Service, Target};
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+const NUMBER: &str = "com.docker.compose.container-number";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+
+/// A container's labels.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a container keeps across its recreation: host, Compose project, service and replica, else its name. A one-off
+/// container (`docker compose run`) goes by its name, since it is no replica.
+///
+/// # Errors
+/// When the container's name is not made of the characters of names.
+pub fn identity(host: &str, container: &str, labels: &Labels) -> Result<Identity, InvalidIdentity> {
+    let compose = compose(labels).filter(|_| !is_one_off(labels)).and_then(|(project, service)| {
+        let number = labels.get(NUMBER).map_or(Some(1), |number| number.parse().ok().filter(|n| *n > 0))?;
+        Identity::compose(host, project, service, number).ok()
+    });
+    compose.map_or_else(|| Identity::container(host, container), Ok)
+}
+
+/// What Iaso is to do with a container.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Watch it.
+    Watched(Box<Watched>),
+    /// Leave it alone: it says so, which beats everything.
+    Disabled,
+    /// Nobody asked for it; a mistake in its labels may be why.
+    Unwatched(Vec<LabelMistake>),
+}
+
+/// A container to watch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    /// What its memory is kept under.
+    pub identity: Identity,
+    /// The name that people use.
+    pub name: String,
+    /// How it is watched and healed.
+    pub service: Service,
+    /// Labels of it that mean nothing as they stand.
+    pub mistakes: Vec<LabelMistake>,
+}
+
+/// Decides about a container: its own `iaso.enable=false` beats the file, the file beats its other labels, and those beat
+/// `[defaults]`. Of several services of the file, one that names the container comes before one that names a Compose service,
+/// and that before one with a selector.
+pub fn judge(config: &Config, host: &str, container: &str, labels: &Labels) -> Verdict {
+    if labels::is_disabled(labels) {
+        return Verdict::Disabled;
+    }
+    // An engine takes no such name; nothing could be kept for it.
+    let Ok(identity) = identity(host, container, labels) else { return Verdict::Unwatched(Vec::new()) };
+    let first = config.hosts.first().map_or(host, |host| host.name.as_str());
+    let of_file = config
+        .services
+        .values()
+        .filter(|service| service.host == host && matches(service, container, labels))
+        .min_by_key(|service| match service.target {
+            Target::Container(_) => 0,
+            Target::Compose { .. } => 1,
+            Target::Selector(_) => 2,
+        });
+    if let Some(service) = of_file {
+        let name = display_name(&identity, Some(&service.name), first);
+        let service = service.clone();
+        return Verdict::Watched(Box::new(Watched { identity, name, service, mistakes: Vec::new() }));
+    }
+    match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
+        Asked::Watched(service, mistakes) => {
+            let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
+            let name = display_name(&identity, own, first);
+            Verdict::Watched(Box::new(Watched { identity, name, service: *service, mistakes }))
+        }
+        Asked::Nothing(mistakes) => Verdict::Unwatched(mistakes),
+    }
+}
+
+/// Whether it is a container of `docker compose run`: exit is its natural end.
+pub fn is_one_off(labels: &Labels) -> bool {
+    labels.get(ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Whether an orchestrator made the container, and replaces it by itself.
+pub fn is_orchestrated(labels: &Labels) -> bool {
+    const TASK: [&str; 2] = ["com.docker.swarm.task.id", "com.hashicorp.nomad.alloc_id"];
+    const OWNED: [&str; 4] = ["io.kubernetes.", "io.rancher.", "com.amazonaws.ecs.", "com.hashicorp.nomad."];
+    labels.keys().any(|key| TASK.contains(&key.as_str()) || OWNED.iter().any(|prefix| key.starts_with(prefix)))
+}
+
+/// Whether a service of the file is this container. The caller compares their hosts.
+pub fn matches(service: &Service, container: &str, labels: &Labels) -> bool {
+    match &service.target {
+        Target::Container(name) => name == container,
+        Target::Compose { project, service } => {
+            compose(labels) == Some((project.as_str(), service.as_str())) && !is_one_off(labels)
+        }
+        Target::Selector(label) => {
+            labels.get(&label.key).is_some_and(|value| value.trim().eq_ignore_ascii_case(&label.value))
+        }
+    }
+}
+
+/// The name that people use: `name` from the file or a label, with `-N` from replica 2 on, else what the identity says;
+/// `HOST.` in front on other hosts than the first.
+pub fn display_name(identity: &Identity, name: Option<&str>, first_host: &str) -> String {
+    let short = match name {
+        None => identity.short_name().into_string(),
+        Some(name) => match replica(identity) {
+            Some(number) if number != "1" => format!("{name}-{number}"),
+            _ => name.to_owned(),
+        },
+    };
+    if identity.host() == first_host { short } else { format!("{}.{short}", identity.host()) }
+}
+
+/// The replica number in `HOST/PROJECT/SERVICE/REPLICA`.
+fn replica(identity: &Identity) -> Option<&str> {
+    identity.as_str().split('/').nth(3)
+}
+
+fn compose(labels: &Labels) -> Option<(&str, &str)> {
+    Some((labels.get(PROJECT)?.as_str(), labels.get(SERVICE)?.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn compose_labels_outlive_the_container() {
+        let shop = [(PROJECT, "shop"), (SERVICE, "web"), (NUMBER, "2")];
+        let of = |extra: &[(&str, &str)]| {
+            identity("local", "shop-web-2", &labels(&[&shop[..], extra].concat())).unwrap().as_str().to_owned()
+        };
+        assert_eq!(of(&[]), "local/shop/web/2");
+        assert_eq!(of(&[(ONE_OFF, "True")]), "local//shop-web-2");
+        assert_eq!(of(&[(NUMBER, "x")]), "local//shop-web-2");
+        assert_eq!(of(&[(SERVICE, "a/b")]), "local//shop-web-2");
+        assert!(identity("local", "a b", &Labels::new()).is_err());
+    }
+
+    #[test]
+    fn names_follow_the_contract() {
+        let web = Identity::compose("local", "shop", "web", 2).unwrap();
+        assert_eq!(display_name(&web, None, "local"), "shop-web-2");
+        assert_eq!(display_name(&web, Some("front"), "local"), "front-2");
+        assert_eq!(display_name(&web, None, "other"), "local.shop-web-2");
+        let db = Identity::container("nas", "db").unwrap();
+        assert_eq!(display_name(&db, Some("data"), "nas"), "data");
+    }
+
+    #[test]
+    fn orchestrators_are_known_by_their_labels() {
+        for key in [
+            "com.docker.swarm.task.id",
+            "io.kubernetes.pod.name",
+            "io.rancher.stack.name",
+            "com.hashicorp.nomad.alloc_id",
+        ] {
+            assert!(is_orchestrated(&labels(&[(key, "x")])), "{key}");
+        }
+        assert!(!is_orchestrated(&labels(&[(PROJECT, "shop")])));
+    }
+}
