@@ -10,6 +10,9 @@ use iaso_policy::view::ServiceView;
 
 use crate::config::validated::Severity;
 
+#[cfg(test)]
+pub(crate) mod example;
+
 /// How things stood at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {

@@ -1,7 +1,10 @@
 //! The operating system: clock, tasks, names, TLS, signals, the service manager. Every edge may use it; it uses none.
 
+pub mod build;
 pub mod clock;
 pub mod retry;
 pub mod resolver;
+pub mod heartbeat;
+pub mod signals;
 pub mod tasks;
 pub mod tls;
