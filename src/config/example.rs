@@ -22,9 +22,7 @@ fn section(out: &mut String, keys: &[Key], path: &str, comment: &str) {
             Sample::Unset(value) => format!("#{} = {value}", key.name),
             Sample::Section | Sample::Named(_) | Sample::Hidden => continue,
         };
-        let note = if key.note.is_empty() { String::new() } else { format!(" # {}", key.note) };
-        let gap = if key.note.is_empty() { 0 } else { 40 };
-        let _ = writeln!(out, "{line:gap$}{note}");
+        noted(out, &line, key.note);
     }
     for key in keys {
         let (name, comment) = match key.sample {
@@ -34,9 +32,13 @@ fn section(out: &mut String, keys: &[Key], path: &str, comment: &str) {
         };
         let (Kind::Table(inner) | Kind::Named(inner) | Kind::Tables(inner)) = key.kind else { continue };
         let header = if matches!(key.kind, Kind::Tables(_)) { format!("[[{name}]]") } else { format!("[{name}]") };
-        let note = if key.note.is_empty() { String::new() } else { format!(" # {}", key.note) };
-        let gap = if key.note.is_empty() { 0 } else { 40 };
-        let _ = writeln!(out, "\n{:gap$}{note}", format!("{comment}{header}"));
+        out.push('\n');
+        noted(out, &format!("{comment}{header}"), key.note);
         section(out, inner, &format!("{name}."), comment);
     }
+}
+
+fn noted(out: &mut String, line: &str, note: &str) {
+    // Writing to a String cannot fail.
+    let _ = if note.is_empty() { writeln!(out, "{line}") } else { writeln!(out, "{line:40} # {note}") };
 }

@@ -15,7 +15,7 @@ use super::keys::{Key, Kind, LABELS};
 use super::mistake::{nearest, one_of, shown};
 use super::sections;
 use super::url;
-use super::validated::{Check, Defaults, Discovery, Recovery, Service, Severity, Target, UrlHost};
+use super::validated::{Check, Defaults, Discovery, Recovery, Service, Severity, Target, UrlHost, UrlTemplate};
 use super::values;
 use super::watch::Labels;
 
@@ -219,7 +219,7 @@ impl Reader<'_> {
 }
 
 /// The URL of a check: whole, or a path beside a port.
-fn own_url(text: Option<&str>, port: Option<u16>) -> values::Read<super::validated::UrlTemplate> {
+fn own_url(text: Option<&str>, port: Option<u16>) -> values::Read<UrlTemplate> {
     const FORM: &str = "a URL such as \"http://{address}:3000/health\", or a path beside a port";
     let text = match (text.unwrap_or("/"), port) {
         (path, Some(port)) if path.starts_with('/') => format!("http://{{address}}:{port}{path}"),
@@ -303,5 +303,253 @@ fn insert<'l>(tree: &mut Table<'l>, steps: &[&'l str], value: Value<'l>) {
     let inner = tree.entry(key).or_insert_with(|| Spanned::new(0..0, DeValue::Table(Table::new())));
     if let DeValue::Table(inner) = inner.get_mut() {
         insert(inner, rest, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iaso_policy::spec::{AfterGap, Lifecycle, OnFailure, Threshold};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::validated::{Config, Probe, UrlPort};
+    use crate::config::watch::{Verdict, Watched, judge};
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn config(source: &str) -> Config {
+        crate::config::decode("iaso.toml", source, &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    fn verdict(source: &str, pairs: &[(&str, &str)]) -> Verdict {
+        judge(&config(source), "local", "web", &labels(pairs))
+    }
+
+    fn watched(pairs: &[(&str, &str)]) -> Watched {
+        match verdict("", pairs) {
+            Verdict::Watched(watched) => *watched,
+            other => panic!("{pairs:?}: {other:?}"),
+        }
+    }
+
+    /// The keys of the mistakes.
+    fn told(pairs: &[(&str, &str)]) -> Vec<String> {
+        let pairs = [&[(ENABLE, "true")], pairs].concat();
+        watched(&pairs).mistakes.into_iter().map(|mistake| mistake.key).collect()
+    }
+
+    #[test]
+    fn only_what_asks_is_watched() {
+        for pairs in [&[][..], &[("iaso.name", "x")], &[(AUTOHEAL, "false")], &[(ENABLE, "")], &[("Autoheal", "true")]]
+        {
+            assert!(matches!(verdict("", pairs), Verdict::Unwatched(_)), "{pairs:?}");
+        }
+        for yes in ["true", "TRUE", "1", "yes", "On", " true "] {
+            assert!(watched(&[(ENABLE, yes)]).service.heal_exits, "{yes}");
+        }
+        let off = "[discovery]\nenabled = false\n";
+        assert_eq!(verdict(off, &[(ENABLE, "true")]), Verdict::Unwatched(Vec::new()));
+        let Verdict::Unwatched(mistakes) = verdict("", &[(ENABLE, "ture")]) else { panic!() };
+        assert_eq!(
+            mistakes[0].to_string(),
+            "container \"web\": label \"iaso.enable\": found \"ture\"; expected true or false"
+        );
+    }
+
+    #[test]
+    fn a_no_beats_everything() {
+        let file = "[services.web]\ncontainer = \"web\"\n";
+        for no in ["false", "FALSE", "0", "no", "Off"] {
+            assert_eq!(verdict(file, &[(ENABLE, no), (AUTOHEAL, "true")]), Verdict::Disabled, "{no}");
+        }
+        assert!(matches!(verdict(file, &[]), Verdict::Watched(_)));
+    }
+
+    #[test]
+    fn others_labels_keep_their_meaning() {
+        let foreign = watched(&[(AUTOHEAL, "True"), (AUTOHEAL_TIMEOUT, "42"), (AUTOHEAL_ACTION, "stop")]).service;
+        assert!(!foreign.heal_exits);
+        assert_eq!(foreign.recovery.spec.stop_timeout, Some(Duration::from_secs(42)));
+        assert_eq!(foreign.recovery.spec.ladder, [Step::Stop]);
+        assert!(!watched(&[(DEUNHEALTH, "true")]).service.heal_exits);
+        assert!(watched(&[(DEUNHEALTH, "true"), (ENABLE, "true")]).service.heal_exits);
+        for (action, mode) in [("restart", Mode::Auto), ("notify", Mode::Notify), ("none", Mode::Off)] {
+            assert_eq!(watched(&[(AUTOHEAL, "true"), (AUTOHEAL_ACTION, action)]).service.recovery.spec.mode, mode);
+        }
+        let own = watched(&[(AUTOHEAL, "true"), (AUTOHEAL_TIMEOUT, "42"), ("iaso.recovery.stop_timeout", "7s")]);
+        assert_eq!(own.service.recovery.spec.stop_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(told(&[(AUTOHEAL_TIMEOUT, "10s"), (AUTOHEAL_ACTION, "x")]), [AUTOHEAL_TIMEOUT, AUTOHEAL_ACTION]);
+    }
+
+    #[test]
+    fn every_allowed_key_is_read() {
+        let watched = watched(&[
+            (ENABLE, "true"),
+            ("iaso.name", "front"),
+            ("iaso.severity", "critical"),
+            ("iaso.lifecycle", "running"),
+            ("iaso.after_gap", "start"),
+            ("iaso.start_period", "5s"),
+            ("iaso.recovery.ladder", "signal:HUP, restart"),
+            ("iaso.recovery.max_attempts", "2"),
+            ("iaso.recovery.backoff.base", "1s"),
+            ("iaso.recovery.quarantine_retry", "never"),
+            ("iaso.check.api.url", "/health"),
+            ("iaso.check.api.port", "3000"),
+            ("iaso.check.api.expect.status", "200-299,401"),
+            ("iaso.check.api.expect.json./status", "up"),
+            ("iaso.check.api.headers.Host", "localhost"),
+            ("iaso.check.api.failure_threshold", "3/10"),
+            ("iaso.check.ui.url", "https://{address}:{port:443}/"),
+            ("iaso.check.ui.on_failure", "alert"),
+        ]);
+        assert_eq!(watched.mistakes, []);
+        assert_eq!(watched.name, "front");
+        let service = watched.service;
+        assert_eq!(service.severity, Severity::Critical);
+        assert_eq!((service.lifecycle, service.after_gap), (Lifecycle::Running, AfterGap::Start));
+        assert_eq!(service.start_period, Duration::from_secs(5));
+        assert_eq!(service.recovery.spec.ladder, [Step::Signal(1), Step::Restart]);
+        assert_eq!((service.recovery.spec.max_attempts, service.recovery.spec.quarantine_retry), (2, None));
+        assert_eq!(service.recovery.spec.backoff.base, Duration::from_secs(1));
+        let [api, ui] = &service.checks[..] else { panic!("{:?}", service.checks) };
+        let Probe::Http(http) = &api.probe;
+        assert_eq!((&http.url.host, http.url.port), (&UrlHost::Container, Some(UrlPort::Number(3000))));
+        assert_eq!((http.url.path.as_str(), &http.expect.status[..]), ("/health", &[(200, 299), (401, 401)][..]));
+        assert_eq!(http.expect.json, [("/status".to_owned(), "up".into())]);
+        assert_eq!(http.headers, [("host".to_owned(), "localhost".to_owned())]);
+        assert_eq!((api.on_failure, api.failure), (OnFailure::Heal, Threshold { failures: 3, of: 10 }));
+        assert_eq!(ui.on_failure, OnFailure::Alert);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_a_mistake_and_changes_nothing() {
+        for (key, value) in [
+            ("iaso.check.a.url", "http://example.org/"),
+            ("iaso.check.a.url", "http://127.0.0.1:{port:80}/"),
+            ("iaso.check.a.url", "http://{address}.example.org/"),
+            ("iaso.check.a.url", "http://{address}@example.org/"),
+            ("iaso.check.a.url", "/health"),
+            ("iaso.check.a.url", "http://${SECRET}/"),
+            ("iaso.check.a.redirects", "3"),
+            ("iaso.check.a.type", "command"),
+            ("iaso.check.a.interval", "1ms"),
+            ("iaso.check.a", "x"),
+            ("iaso.check..url", "x"),
+            ("iaso.host", "nas"),
+            ("iaso.container", "other"),
+            ("iaso.recovery.ladder", "exec:rm -rf /"),
+            ("iaso.recovery.ladder", "restart,command:reboot"),
+            ("iaso.recovery.ladder", ""),
+            ("iaso.recovery.window", "30d"),
+            ("iaso.recovery.max_attempts", "0"),
+            ("iaso.recovery.backoff.base", "1h"),
+            ("iaso.severity", "CRITICAL!"),
+            ("iaso.name", "a b"),
+            ("iaso.name.x", "a"),
+            ("iaso.", ""),
+        ] {
+            let told = told(&[(key, value)]);
+            assert_eq!(told.len(), 1, "{key}={value}: {told:?}");
+            assert_eq!(watched(&[(ENABLE, "true"), (key, value)]).service, watched(&[(ENABLE, "true")]).service);
+        }
+        let typo = watched(&[(ENABLE, "true"), ("iaso.recovery.max_atempts", "3")]);
+        assert_eq!(typo.mistakes[0].suggestion.as_deref(), Some("max_attempts"));
+    }
+
+    #[test]
+    fn mistakes_and_checks_are_bounded_and_hold_no_secret() {
+        let many: Labels = (0..200)
+            .flat_map(|n| [(format!("iaso.check.c{n}.port"), "80".to_owned()), (format!("iaso.x{n}"), "y".to_owned())])
+            .chain([(ENABLE.to_owned(), "true".to_owned())])
+            .collect();
+        let Verdict::Watched(watched) = judge(&config(""), "local", "web", &many) else { panic!() };
+        assert_eq!((watched.service.checks.len(), watched.mistakes.len()), (MAX_CHECKS, MAX_MISTAKES));
+        let secret = [
+            (ENABLE, "true"),
+            ("iaso.check.a.headers.Authorization", "hunter2\u{7f}"),
+            ("iaso.check.a.url", "http://me:hunter2@a"),
+        ];
+        assert!(!format!("{:?}", self::watched(&secret).mistakes).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_file_beats_labels_and_labels_beat_defaults() {
+        let file = "[services.front]\ncontainer = \"web\"\nseverity = \"info\"\n[services.any]\nselector = { label = \"a=b\" }\n\
+                    [defaults]\nstart_period = \"7s\"\nlifecycle = \"running\"\n";
+        let pairs = [(ENABLE, "true"), ("a", "B"), ("iaso.severity", "critical"), ("iaso.lifecycle", "completed")];
+        let Verdict::Watched(web) = verdict(file, &pairs) else { panic!() };
+        assert_eq!((web.name.as_str(), web.service.severity), ("front", Severity::Info));
+        let Verdict::Watched(other) = judge(&config(file), "local", "other", &labels(&pairs)) else { panic!() };
+        assert_eq!(other.service.name, "any");
+        let Verdict::Watched(labelled) = judge(&config(file), "nas", "web", &labels(&pairs)) else { panic!() };
+        assert_eq!((labelled.name.as_str(), labelled.service.severity), ("nas.web", Severity::Critical));
+        assert_eq!(labelled.service.lifecycle, Lifecycle::Completed);
+        assert_eq!(labelled.service.start_period, Duration::from_secs(7));
+    }
+
+    /// What labels may lead to, judged without the reader's own rules.
+    fn is_allowed(service: &Service, container: &str) -> bool {
+        let steps = service.recovery.spec.ladder.iter().all(|step| !matches!(step, Step::Exec(_)));
+        let checks = service.checks.iter().all(|check| {
+            let Probe::Http(http) = &check.probe;
+            http.url.host == UrlHost::Container && http.redirects == 0 && check.interval >= Duration::from_secs(1)
+        });
+        steps
+            && checks
+            && service.recovery.commands.is_empty()
+            && service.target == Target::Container(container.to_owned())
+    }
+
+    fn pairs() -> impl Strategy<Value = Labels> {
+        let key = prop_oneof![
+            "iaso\\.check\\.[a-c]\\.(url|url|url|port|type|redirects|headers\\.[a-zA-Z]{1,3}|expect\\.(status|json\\./a))",
+            "iaso\\.(host|name|check|recovery\\.(mode|window|max_attempts|stop_timeout|backoff\\.(base|max|factor)))",
+            "(autoheal|autoheal\\.action|autoheal\\.stop\\.timeout|deunhealth\\.restart\\.on\\.unhealthy)",
+            "com\\.docker\\.compose\\.(project|service|container-number|oneoff)",
+            any::<String>(),
+        ];
+        let url = "https?://(\\{address\\}|example\\.org|\\[::1\\])(:[0-9]{1,4}|:\\{port:[0-9]{1,5}\\})?(|/|[@./\\\\?#a-z]{1,6})";
+        let value = prop_oneof![
+            "(true|false|stop|[0-9]{1,6}|[0-9]{1,3}(ms|s|m|h|d)|-?[0-9]\\.[0-9]e[0-9]{1,3})",
+            url,
+            "[\\[\\]{}=,'\"$A-Z]{0,64}",
+            any::<String>(),
+        ];
+        let ladder = "(start|restart|stop|signal:9|exec:sh|command:x|recreate)(,(restart|exec:sh|webhook:x))?";
+        let checks = proptest::collection::btree_map("iaso\\.check\\.[a-c]\\.url", url, 0..3);
+        (proptest::collection::btree_map(key, value, 0..12), proptest::option::of(ladder), checks).prop_map(
+            |(mut labels, ladder, checks)| {
+                labels.extend(ladder.map(|ladder| ("iaso.recovery.ladder".to_owned(), ladder)));
+                labels.extend(checks);
+                labels
+            },
+        )
+    }
+
+    proptest! {
+        // A failure's seed is printed; a file of seeds would land in the tree's root.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_labels_lead_beyond_the_container(mut labels in pairs(), name in prop_oneof!["[a-z]{1,8}", any::<String>()]) {
+            let config = config("");
+            for enabled in [false, true] {
+                if enabled {
+                    labels.insert(ENABLE.to_owned(), "true".to_owned());
+                }
+                match judge(&config, "local", &name, &labels) {
+                    Verdict::Watched(watched) => prop_assert!(is_allowed(&watched.service, &name), "{watched:?}"),
+                    Verdict::Disabled => prop_assert!(!enabled),
+                    Verdict::Unwatched(mistakes) => prop_assert!(!enabled || has_no_identity(&name), "{mistakes:?}"),
+                }
+            }
+        }
+    }
+
+    fn has_no_identity(name: &str) -> bool {
+        Identity::container("local", name).is_err()
     }
 }

@@ -8,6 +8,9 @@ const EXCERPT: usize = 120;
 /// The longest piece of what was found, in characters.
 const FOUND: usize = 60;
 
+/// The most mistakes that are told one by one; a file that has more is hardly a configuration.
+const MOST: usize = 1000;
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -96,7 +99,7 @@ pub(super) struct Report<'s> {
     source: &'s str,
     /// Where each line begins.
     lines: Vec<usize>,
-    /// Values that are never shown.
+    /// Values that are never shown; none overlap.
     secrets: Vec<Range<usize>>,
     found: Vec<Found>,
 }
@@ -164,11 +167,15 @@ impl<'s> Report<'s> {
     /// Everything found, in the order of the file. What only follows from broken syntax on the same line is left out.
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         self.found.sort_by_key(|found| (found.span.start, !found.syntax));
+        self.secrets.sort_by_key(|span| span.start);
         let broken: Vec<usize> =
             self.found.iter().filter(|found| found.syntax).map(|found| self.line_of(found.span.start)).collect();
-        let all = std::mem::take(&mut self.found);
+        let mut all = std::mem::take(&mut self.found);
+        all.retain(|found| found.syntax || broken.binary_search(&self.line_of(found.span.start)).is_err());
+        let more = all.len().saturating_sub(MOST);
+        let rest = (more > 0).then(|| Mistakes::of(self.origin, format!("{more} more mistakes"), "").0);
         all.into_iter()
-            .filter(|found| found.syntax || broken.binary_search(&self.line_of(found.span.start)).is_err())
+            .take(MOST)
             .map(|found| Mistake {
                 origin: self.origin.to_owned(),
                 place: Some(self.place(&found)),
@@ -177,6 +184,7 @@ impl<'s> Report<'s> {
                 expected: found.expected,
                 suggestion: found.suggestion,
             })
+            .chain(rest.into_iter().flatten())
             .collect()
     }
 
@@ -185,27 +193,29 @@ impl<'s> Report<'s> {
         self.lines.partition_point(|&start| start <= at) - 1
     }
 
+    fn is_secret(&self, at: usize) -> bool {
+        let before = self.secrets.partition_point(|span| span.start <= at);
+        before > 0 && self.secrets[before - 1].contains(&at)
+    }
+
     fn place(&self, found: &Found) -> Place {
         let line = self.line_of(found.span.start);
         let start = self.lines[line];
         let end = self.lines.get(line + 1).map_or(self.source.len(), |&next| next - 1);
         let text = &self.source[start..end];
         let hidden = found.syntax && may_hold_secret(text);
-        let before = text.char_indices().take_while(|(at, _)| start + at < found.span.start).count();
-        let width = text.char_indices().filter(|(at, _)| found.span.contains(&(start + at))).count().max(1);
-        let skip = before.saturating_sub(EXCERPT / 2);
-        let excerpt: String = text
+        let (head, tail) = text.split_at(text.floor_char_boundary(found.span.start - start));
+        let window = head.char_indices().rev().nth(EXCERPT / 2 - 1).map_or(0, |(at, _)| at);
+        let before = head[window..].chars().count();
+        let marked = found.span.end.saturating_sub(found.span.start);
+        let width = tail.char_indices().take(EXCERPT - before).take_while(|(at, _)| *at < marked).count().max(1);
+        let excerpt: String = text[window..]
             .char_indices()
-            .skip(skip)
             .take(EXCERPT)
-            .map(|(at, c)| {
-                let secret = self.secrets.iter().any(|span| span.contains(&(start + at)));
-                if hidden || secret { '*' } else { printable(c) }
-            })
+            .map(|(at, c)| if hidden || self.is_secret(start + window + at) { '*' } else { printable(c) })
             .collect();
-        let room = excerpt.chars().count().saturating_sub(before - skip).max(1);
-        let excerpt = excerpt.trim_end().to_owned();
-        Place { line: line + 1, column: before + 1, excerpt, underline: (before - skip, width.min(room)) }
+        let column = head.chars().count() + 1;
+        Place { line: line + 1, column, excerpt: excerpt.trim_end().to_owned(), underline: (before, width) }
     }
 }
 

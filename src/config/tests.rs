@@ -1,6 +1,6 @@
 //! The file as people write it, with their mistakes.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn read(source: &str) -> Result<Config, Mistakes> {
 }
 
 fn mistakes(source: &str) -> Vec<Mistake> {
-    read(source).expect_err(source).0
+    read(source).unwrap_err().0
 }
 
 #[test]
@@ -151,7 +151,19 @@ fn the_example_is_current_and_accepted() {
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
         .collect();
     let config = read(&uncommented).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(config.services["homepage"].checks.len(), 1);
+    let without_defaults = r#"
+[services.homepage]
+compose = "dashboard/homepage"
+recovery = { max_restarts = 3, stop_timeout = "30s", verify_timeout = "2m" }
+[[services.homepage.checks]]
+name = "api"
+type = "http"
+url = "http://{address}:3000/api/healthcheck"
+headers = { Host = "localhost:3000" }
+expect = { body_contains = "up", max_latency = "2s" }
+on_failure = "heal"
+"#;
+    assert_eq!(config.services, read(without_defaults).unwrap().services, "the table's defaults are the code's");
 }
 
 #[test]
@@ -265,6 +277,19 @@ fn files_that_cannot_be_read_say_why() {
 }
 
 #[test]
+fn a_file_closed_to_iaso_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("closed.toml");
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads it all the same; what matters is that nobody gets defaults in silence.
+    match load(Some(&path), &no_env) {
+        Ok(loaded) => assert!(rustix::process::geteuid().is_root() && loaded.file == Some(path)),
+        Err(mistakes) => assert!(mistakes.to_string().contains("Permission denied"), "{mistakes}"),
+    }
+}
+
+#[test]
 fn the_named_file_comes_before_the_environments() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("a.toml"), dir.path().join("b.toml"));
@@ -296,6 +321,24 @@ fn the_usual_host_is_the_environments_or_the_first_socket_there() {
     let env = |asked: &str| (asked == "DOCKER_HOST").then(|| "ssh://nas".to_owned());
     assert!(decode("f", "", &env).is_err());
     assert!(decode("f", "[hosts.a]\nurl = \"unix:///a\"\n", &env).is_ok(), "the file's hosts make the variable moot");
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_ends() {
+    let lines = "a = \"b\"\n[api.x]\n".repeat(2000);
+    let keys: String = (0..2000).map(|n| format!("k{n} = 1, ")).collect();
+    for source in [
+        lines,
+        format!("[services]\nx = {{ {keys} }}\n"),
+        "]".repeat(50_000),
+        "[".repeat(50_000),
+        format!("x = {}", "[".repeat(50_000)),
+        format!("x = {}", "{a=".repeat(50_000)),
+        format!("{}a = 1", "a.".repeat(50_000)),
+        format!("[{}a]", "a.".repeat(50_000)),
+    ] {
+        assert!((1..=1001).contains(&mistakes(&source).len()));
+    }
 }
 
 /// Pieces of the file's language, so that arbitrary text gets past the parser.
