@@ -5,6 +5,7 @@
 //! `sim` and `demo` may be named by the commands and tests that run them, and by nothing else.
 
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -40,6 +40,26 @@ pub struct Snapshot {
     pub stale_inputs: u64,
 }
 
+impl Snapshot {
+    /// Before the first step: nothing is known, and nothing is wrong.
+    pub fn nothing(now: Now) -> Self {
+        let fine = ComponentStatus { up: true, since: now, message: None };
+        Self {
+            at: now,
+            started: now,
+            observe: false,
+            ready: false,
+            hosts: Vec::new(),
+            services: Vec::new(),
+            waiting: Vec::new(),
+            store: fine.clone(),
+            supervisor: fine,
+            law_violations: Vec::new(),
+            stale_inputs: 0,
+        }
+    }
+}
+
 /// A part of Iaso, as `/health` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentStatus {

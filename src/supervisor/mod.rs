@@ -1,1 +1,515 @@
-//! (to come)
+//! The one task that owns the policy: what happens comes in by bounded queues, drained in turn; what is decided goes out.
+//!
+//! A step is synchronous and awaits nothing foreign. Engine calls, probes and writes run in tasks and threads of their own,
+//! and come back as inputs.
+
+mod fleet;
+mod picture;
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use iaso_policy::action::{Action, Charge, Operation};
+use iaso_policy::id::{AttemptId, HostId, OrderId, ServiceId};
+use iaso_policy::input::{CheckResult, HostLink, Input, Outcome};
+use iaso_policy::laws::{Judges, Violation};
+use iaso_policy::memory::Restored;
+use iaso_policy::record::{Event, Record};
+use iaso_policy::spec::Step;
+use iaso_policy::time::Mono;
+use iaso_policy::{Policy, action::Answer};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::validated::Config;
+use crate::engine::operate::{Operated, operate};
+use crate::engine::watch::{Update, WatchHandle};
+use crate::engine::{Change, ContainerId, Engine};
+use crate::journal::{Entry, Listener, Subject};
+use crate::orders::{Reply, Request};
+use crate::probe::address::{self, EngineSite, Own, OwnContainer, Place};
+use crate::probe::scheduler::{Finished, Planned, SchedulerHandle};
+use crate::snapshot::Snapshot;
+use crate::store::flight::Recorder;
+use crate::store::{Store, StoreStatus};
+use crate::system::clock::Clock;
+use crate::system::heartbeat::Heartbeat;
+use crate::system::tasks::Tasks;
+use fleet::{Fleet, News};
+use picture::{CheckNews, HostNews, Picture};
+
+/// The supervisor steps at least this often, so that its heartbeat can be told from silence.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Snapshots are made at most this often.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+
+/// One engine, and everything that leads to it.
+pub struct HostPort {
+    /// For changes.
+    pub engine: Arc<dyn Engine>,
+    /// For looks.
+    pub watch: WatchHandle,
+    /// What the watch tells.
+    pub updates: mpsc::Receiver<Update>,
+    /// Where it is, for probes.
+    pub site: EngineSite,
+}
+
+/// Everything that the supervisor is connected to.
+pub struct Ports {
+    /// One for each host of the configuration, in its order.
+    pub hosts: Vec<HostPort>,
+    /// Runs checks.
+    pub probes: SchedulerHandle,
+    /// What came of them.
+    pub results: mpsc::Receiver<Finished>,
+    /// Keeps records.
+    pub store: Store,
+    /// Takes down every input.
+    pub recorder: Option<Recorder>,
+    /// What people want.
+    pub orders: mpsc::Receiver<Request>,
+    /// Hear every record.
+    pub listeners: Vec<Box<dyn Listener>>,
+    /// Where the picture is published.
+    pub snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Shows that it steps.
+    pub heartbeat: Heartbeat,
+    /// Where operations run.
+    pub tasks: Tasks,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The supervisor.
+pub struct Supervisor {
+    policy: Policy,
+    judges: Judges,
+    fleet: Fleet,
+    hosts: Vec<HostPort>,
+    /// The host whose updates are asked for first.
+    turn: usize,
+    probes: SchedulerHandle,
+    results: mpsc::Receiver<Finished>,
+    store: Store,
+    store_status: watch::Receiver<StoreStatus>,
+    recorder: Option<Recorder>,
+    orders: mpsc::Receiver<Request>,
+    replies: HashMap<OrderId, oneshot::Sender<Reply>>,
+    orders_taken: u64,
+    listeners: Vec<Box<dyn Listener>>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    picture: Picture,
+    /// When a snapshot is due, if anything has changed.
+    snapshot_due: Option<Mono>,
+    heartbeat: Heartbeat,
+    tasks: Tasks,
+    clock: Clock,
+    operations: mpsc::UnboundedSender<Returned>,
+    operated: mpsc::UnboundedReceiver<Returned>,
+    /// Operations whose tasks have not come back.
+    operating: usize,
+    /// The record of a charge whose operation follows it.
+    charge: Option<Record>,
+    actions: Vec<Action>,
+    stopping: bool,
+}
+
+/// An operation that has come back.
+struct Returned {
+    operation: Operation,
+    operated: Operated,
+}
+
+impl Supervisor {
+    /// A supervisor that goes on where the store left off. `own` is the container that Iaso runs in, `seed` makes ids and
+    /// jitter and must be random.
+    pub fn new(config: Arc<Config>, own: Option<ContainerId>, seed: u64, restored: Restored, ports: Ports) -> Self {
+        let now = ports.clock.now();
+        let (operations, operated) = mpsc::unbounded_channel();
+        let store_status = ports.store.status();
+        let picture = Picture::new(now, config.fleet.observe, &config, store_status.borrow().clone());
+        Self {
+            judges: Judges::new(&config.fleet, &restored, now),
+            policy: Policy::restore(config.fleet, seed, restored, now),
+            fleet: Fleet::new(config, own),
+            hosts: ports.hosts,
+            turn: 0,
+            probes: ports.probes,
+            results: ports.results,
+            store: ports.store,
+            store_status,
+            recorder: ports.recorder,
+            orders: ports.orders,
+            replies: HashMap::new(),
+            orders_taken: 0,
+            listeners: ports.listeners,
+            snapshots: ports.snapshots,
+            picture,
+            snapshot_due: None,
+            heartbeat: ports.heartbeat,
+            tasks: ports.tasks,
+            clock: ports.clock,
+            operations,
+            operated,
+            operating: 0,
+            charge: None,
+            actions: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Steps until `stop` is cancelled and no operation is in flight any more. The caller bounds the wait; what is in flight
+    /// then is on record, and the next start resolves it.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.publish();
+        while !(self.stopping && self.operating == 0) {
+            self.heartbeat.beat();
+            let rest = self.rest();
+            tokio::select! {
+                () = stop.cancelled(), if !self.stopping => self.stop(),
+                Some(done) = self.operated.recv() => self.returned(&done),
+                (host, update) = next_update(&mut self.hosts, &mut self.turn) => self.update(host, update),
+                Some(request) = self.orders.recv() => self.order(request),
+                Some(result) = self.results.recv() => self.checked(&result),
+                Ok(()) = self.store_status.changed() => self.store_changed(),
+                () = tokio::time::sleep(rest) => self.step(Input::Tick),
+            }
+            if self.snapshot_due.is_some_and(|due| due <= self.clock.mono()) {
+                self.publish();
+            }
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.close().await;
+        }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn rest(&self) -> Duration {
+        let now = self.clock.mono();
+        let deadline = self.policy.next_deadline().into_iter().chain(self.snapshot_due).min();
+        deadline.map_or(LONGEST_REST, |at| at.since(now).max(Duration::from_millis(1)).min(LONGEST_REST))
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.step(Input::Stopping);
+    }
+
+    fn update(&mut self, host: HostId, update: Update) {
+        let now = self.clock.now();
+        match update {
+            Update::Up { info, engine_started, containers, began } => {
+                tracing::info!(host = %self.picture.host_name(host), version = %info.version, containers = containers.len(), "engine connected");
+                let news = self.fleet.listed(host, containers, began, now);
+                self.take(news);
+                self.picture.host(host, now, HostNews::Up(info));
+                self.step(Input::Host { host, link: HostLink::Up { engine_started } });
+                self.tell_waiting();
+            }
+            Update::Listed { containers, began } => {
+                let news = self.fleet.listed(host, containers, began, now);
+                self.take(news);
+            }
+            Update::Event { event, received, detail } => {
+                let news = self.fleet.event(host, &event, detail.map(|detail| *detail), received, now);
+                self.take(news);
+            }
+            Update::Looked { id, detail, began } => {
+                let news = self.fleet.looked(host, &id, detail.map(|detail| *detail), began, now);
+                self.take(news);
+            }
+            Update::Down { error } => {
+                tracing::warn!(host = %self.picture.host_name(host), %error, "engine not reachable");
+                self.picture.host(host, now, HostNews::Down(error));
+                self.step(Input::Host { host, link: HostLink::Down });
+            }
+        }
+    }
+
+    /// Said once for each service of the file that has no container yet.
+    fn tell_waiting(&mut self) {
+        for service in self.fleet.waiting() {
+            if self.picture.is_first_wait_of(&service.name) {
+                let target = fleet::target_in_words(&service.target);
+                tracing::info!(service = %service.name, "waiting for {target}, which does not exist yet");
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        for input in news.inputs {
+            self.step(input);
+        }
+        for service in news.replan {
+            self.plan(service);
+        }
+    }
+
+    /// Hands the service's checks to the scheduler, for the container as it is; none while it does not run.
+    fn plan(&mut self, id: ServiceId) {
+        let Some(watched) = self.fleet.service(id) else { return };
+        let container = self.fleet.container_of(watched);
+        let Some(known) = container.filter(|known| fleet::is_alive(known.detail.state)) else {
+            self.probes.remove(id);
+            return;
+        };
+        if watched.service.checks.is_empty() {
+            return;
+        }
+        let host = watched.host;
+        let in_container = self.fleet.own_on(host).map(|own| OwnContainer {
+            id: own.id.as_str().to_owned(),
+            networks: own.networks.keys().cloned().collect(),
+            network_mode: own.network_mode.clone(),
+        });
+        let own = Own { in_container, engine: self.hosts[usize::from(host.0)].site.clone() };
+        // Who lives in another's network namespace is found where that one is.
+        let parent = known.detail.network_mode.strip_prefix("container:").and_then(|id| self.fleet.detail(host, id));
+        let net = parent.unwrap_or(&known.detail);
+        let place = Place {
+            id: known.detail.id.as_str().to_owned(),
+            networks: net.networks.clone(),
+            network_mode: known.detail.network_mode.clone(),
+            ports: net.ports.clone(),
+        };
+        let instance = known.instance();
+        let planned = watched.service.checks.iter().zip(0..).map(|(check, number)| {
+            let crate::config::validated::Probe::Http(http) = &check.probe;
+            Planned {
+                check: iaso_policy::id::CheckId(number),
+                name: check.name.clone(),
+                probe: check.probe.clone(),
+                instance,
+                endpoint: address::endpoint(&http.url, &place, &own),
+                timeout: check.timeout,
+                interval: check.interval,
+            }
+        });
+        self.probes.set(id, planned.collect());
+    }
+
+    fn checked(&mut self, result: &Finished) {
+        self.picture.check(CheckNews {
+            service: result.service,
+            check: result.check,
+            passed: result.passed,
+            evidence: Arc::clone(&result.evidence),
+            took: result.took,
+        });
+        let outcome = match (result.passed, result.late) {
+            (false, _) => CheckResult::Failed,
+            (true, true) => CheckResult::Late,
+            (true, false) => CheckResult::Passed,
+        };
+        self.step(Input::Checked {
+            service: result.service,
+            check: result.check,
+            instance: result.instance,
+            began: result.began,
+            result: outcome,
+        });
+    }
+
+    fn returned(&mut self, done: &Returned) {
+        self.operating -= 1;
+        let Returned { operation, operated } = done;
+        if operated.outcome != Outcome::Done
+            && let Some(watched) = self.fleet.service(operation.service)
+        {
+            tracing::warn!(
+                service = %watched.subject.name,
+                incident = operation.incident.map(tracing::field::display),
+                attempt = %operation.attempt,
+                step = operation.step.name(),
+                outcome = ?operated.outcome,
+                "{}", operated.detail
+            );
+        }
+        self.step(Input::Finished { service: operation.service, attempt: operation.attempt, outcome: operated.outcome });
+    }
+
+    fn order(&mut self, request: Request) {
+        let service = self.fleet.services.iter().position(|watched| *watched.subject.name == *request.service);
+        let Some(number) = service else {
+            let _asker_gone = request.reply.send(Reply::NoSuchService);
+            return;
+        };
+        tracing::info!(service = %request.service, by = %request.by, order = ?request.order, "order taken");
+        self.orders_taken += 1;
+        let id = OrderId(self.orders_taken);
+        self.replies.insert(id, request.reply);
+        let service = ServiceId(u32::try_from(number).unwrap_or(u32::MAX));
+        self.step(Input::Order { service, id, order: request.order });
+    }
+
+    fn store_changed(&mut self) {
+        let status = self.store_status.borrow_and_update().clone();
+        self.step(Input::Store { up: status.up });
+        self.picture.store(status);
+    }
+
+    /// One step of the policy, judged by the laws, and what follows from it.
+    fn step(&mut self, input: Input) {
+        let now = self.clock.now();
+        let policy = &self.policy;
+        if let Some(recorder) = &self.recorder {
+            recorder.record(now, &input, || policy);
+        }
+        self.judges.hear(&input);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.policy.step(now, input, &mut actions);
+        let mut refused = Vec::new();
+        for action in actions.drain(..) {
+            match self.judges.judge(now, &action) {
+                Ok(()) => self.carry_out(action),
+                Err(violation) => {
+                    self.broken(violation);
+                    match action {
+                        // It does not leave; the service holds.
+                        Action::Operate(operation) => refused.push(operation),
+                        // A record tells what the policy believes: keeping it from the store would make two truths of it.
+                        other => self.carry_out(other),
+                    }
+                }
+            }
+        }
+        self.actions = actions;
+        if let Err(violation) = self.judges.conclude() {
+            self.broken(violation);
+        }
+        self.changed();
+        for operation in refused {
+            self.charge = None;
+            let (service, attempt) = (operation.service, operation.attempt);
+            self.step(Input::Finished { service, attempt, outcome: Outcome::Refused });
+        }
+    }
+
+    fn broken(&mut self, violation: Violation) {
+        tracing::error!(law = violation.law, "an internal fault: {violation}; the action is not carried out");
+        self.picture.violation(violation.law);
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "an action is carried out once")]
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Operate(operation) => self.operate(operation),
+            Action::Record(record) => self.record(record),
+            Action::Probe { service, check } => self.probes.probe_now(service, check),
+            Action::Look { service } => self.look(service),
+            Action::Cadence { service, check, every } => self.probes.cadence(service, check, every),
+            Action::Answer { order, answer } => self.answer(order, answer),
+        }
+    }
+
+    fn look(&self, service: ServiceId) {
+        let Some(watched) = self.fleet.service(service) else { return };
+        if let Some(container) = &watched.container {
+            // A full queue of looks is drained by the list that comes anyway.
+            let _queued = self.hosts[usize::from(watched.host.0)].watch.look(container.clone());
+        }
+    }
+
+    fn answer(&mut self, order: OrderId, answer: Answer) {
+        if let Some(reply) = self.replies.remove(&order) {
+            let _asker_gone = reply.send(Reply::Answered(answer));
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let Some(subject) = self.subject(record.service) else { return };
+        match record.event {
+            Event::Begun { charge: Charge::Stored, .. } => self.charge = Some(record),
+            _ => self.store.keep(&subject.identity, &record),
+        }
+        let entry = Entry { record, subject };
+        for listener in &mut self.listeners {
+            listener.hear(&entry);
+        }
+    }
+
+    fn subject(&self, service: ServiceId) -> Option<Arc<Subject>> {
+        self.fleet.service(service).map(|watched| Arc::clone(&watched.subject))
+    }
+
+    /// Begins an engine call in a task of its own. Its charge is handed to the store first; the look before the call runs
+    /// beside that.
+    fn operate(&mut self, operation: Operation) {
+        let Some(watched) = self.fleet.service(operation.service) else { return };
+        let known = self.fleet.container_of(watched).filter(|known| known.detail.id.short() == operation.instance.container);
+        let container = known.map(|known| known.detail.id.clone());
+        let change = change_of(operation.step, &watched.service.recovery.commands);
+        let engine = Arc::clone(&self.hosts[usize::from(operation.host.0)].engine);
+        let charge = self.charge.take().filter(|record| is_charge_of(record, operation.attempt));
+        let charged = charge.map(|record| self.store.charge(&watched.subject.identity, &record));
+        self.operating += 1;
+        let work = self.tasks.spawn("operation", async move {
+            let (Some(container), Some(change)) = (container, change) else {
+                return Operated { outcome: Outcome::Moot, detail: "the container it was decided for is not there".to_owned() };
+            };
+            let charged = async {
+                match charged {
+                    Some(charged) => charged.await.is_ok(),
+                    None => operation.charge != Charge::Stored,
+                }
+            };
+            operate(&*engine, &container, operation.instance, &change, operation.stop_grace, charged).await
+        });
+        let back = self.operations.clone();
+        self.tasks.spawn("operation-result", async move {
+            let operated = match work.await {
+                Ok(Ok(operated)) => operated,
+                Ok(Err(panicked)) => Operated { outcome: Outcome::Crashed, detail: panicked.to_string() },
+                Err(cancelled) => Operated { outcome: Outcome::Crashed, detail: cancelled.to_string() },
+            };
+            // Nobody listens any more only when the supervisor has ended.
+            let _ended = back.send(Returned { operation, operated });
+        });
+    }
+
+    fn changed(&mut self) {
+        let due = self.clock.mono() + SNAPSHOT_EVERY;
+        self.snapshot_due = Some(self.snapshot_due.map_or(due, |at| at.min(due)));
+    }
+
+    fn publish(&mut self) {
+        self.snapshot_due = None;
+        let now = self.clock.now();
+        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet);
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// The next word of any engine; those that have something to say are heard in turn.
+async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Update) {
+    poll_fn(|context| {
+        let count = hosts.len();
+        for place in (0..count).map(|step| (*turn + step) % count) {
+            if let Poll::Ready(Some(update)) = hosts[place].updates.poll_recv(context) {
+                *turn = (place + 1) % count;
+                return Poll::Ready((HostId(u16::try_from(place).unwrap_or(u16::MAX)), update));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn change_of(step: Step, commands: &[Vec<String>]) -> Option<Change> {
+    Some(match step {
+        Step::Start => Change::Start,
+        Step::Restart => Change::Restart,
+        Step::Stop => Change::Stop,
+        Step::Signal(number) => Change::Signal(number),
+        Step::Exec(command) => Change::Exec(commands.get(usize::from(command))?.clone()),
+    })
+}
+
+fn is_charge_of(record: &Record, wanted: AttemptId) -> bool {
+    matches!(record.event, Event::Begun { attempt, .. } if attempt == wanted)
+}

@@ -287,7 +287,7 @@ fn next(service: &ServiceStatus, times: Times<'_>) -> String {
         }
         Phase::Idle => {}
     }
-    let step = words::step(view.next_step);
+    let step = view.next_step.map_or_else(|| "nothing".to_owned(), words::step);
     if let Some(quarantine) = view.quarantine
         && view.hold.is_none_or(|hold| hold.reason == Hold::Quarantine)
     {

@@ -1,0 +1,237 @@
+//! Puts the daemon together: edges around a supervisor, started in order, ended in order.
+
+pub mod commands;
+mod own;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use iaso_policy::Record;
+use iaso_policy::id::Identity;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::listen::{Limits, Listener as Socket, serve};
+use crate::api::{ApiState, Timeline, router};
+use crate::config::validated::Config;
+use crate::engine::watch::Watch;
+use crate::engine::{ContainerId, Engine};
+use crate::journal::Listener;
+use crate::probe::address::EngineSite;
+use crate::probe::scheduler::{Prober, Scheduler};
+use crate::snapshot::Snapshot;
+use crate::store::flight::{self, Recorder};
+use crate::store::{Store, StoreError};
+use crate::supervisor::{HostPort, Ports, Supervisor};
+use crate::system::clock::{Clock, random_u64, stopwatch};
+use crate::system::heartbeat::Heartbeat;
+use crate::system::tasks::Tasks;
+use crate::telemetry::explain::explain;
+use crate::telemetry::logs::LogLines;
+use crate::telemetry::metrics::Metrics;
+
+/// What an engine may tell before it has to wait for the supervisor.
+const UPDATES: usize = 4096;
+/// What probes may tell likewise.
+const RESULTS: usize = 4096;
+/// Orders that may wait.
+const ORDERS: usize = 64;
+
+/// The world outside, as the daemon meets it: real in `iaso run`, simulated or made for the purpose in demo and tests.
+pub struct Edges {
+    /// One for each host of the configuration, in its order, and where it is.
+    pub engines: Vec<(Arc<dyn Engine>, EngineSite)>,
+    /// Carries out probes.
+    pub prober: Prober,
+    /// The container that Iaso runs in.
+    pub own: Option<ContainerId>,
+    /// Where `/health` and `/metrics` are served; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The command line's socket; none: there is none.
+    pub socket: Option<PathBuf>,
+    /// Where the store and the flight recordings live.
+    pub data_dir: PathBuf,
+    /// Who else hears what is decided.
+    pub listeners: Vec<Box<dyn Listener>>,
+    /// Told, once, where it listens and how to follow what it sees.
+    pub on_start: Box<dyn FnOnce(Started) + Send>,
+}
+
+/// A daemon that runs.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The address that `/health` is served on.
+    pub address: Option<SocketAddr>,
+    /// How things stand.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// How a daemon ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was asked to, and in time.
+    InOrder,
+    /// As it was asked to, but these tasks did not end within the grace.
+    Stragglers(Vec<String>),
+    /// The supervisor died; the panic's message.
+    SupervisorDied(String),
+}
+
+/// The configured address could not be listened on, or the like: nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The HTTP address.
+    #[error("cannot listen on {address} ([api] listen): {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The metrics registry.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the daemon until `shutdown` resolves, or the supervisor dies.
+///
+/// # Errors
+/// When it cannot be started at all. What fails later is shown in `/health`, and does not end it.
+pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()>) -> Result<Ended, StartError> {
+    let grace = config.daemon.shutdown_grace;
+    let (clock, tasks, heartbeat) = (Clock::new(), Tasks::new(), Heartbeat::new());
+    let http = match edges.listen {
+        Some(address) => Some(Socket::tcp(address).await.map_err(|error| StartError::Listen { address, error })?),
+        None => None,
+    };
+    let address = http.as_ref().and_then(Socket::local_addr);
+    let socket = edges.socket.as_deref().and_then(|path| {
+        let opened = Socket::unix(path);
+        opened.inspect_err(|error| tracing::warn!("the command line cannot reach this daemon: {error}")).ok()
+    });
+
+    let (store, restored) = Store::open(&edges.data_dir, clock);
+    let seed = random_u64();
+    let recorder = Recorder::start(&edges.data_dir.join("flight"), seed, flight::Limits::default())
+        .inspect_err(|error| tracing::warn!(%error, "no flight recorder"))
+        .ok();
+    let (results, checked) = mpsc::channel(RESULTS);
+    let probes = Scheduler::start(&tasks, clock, edges.prober, results);
+    let hosts = edges.engines.into_iter().map(|(engine, site)| watch_host(&tasks, clock, engine, site)).collect();
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    let config = Arc::new(config);
+    let (snapshots, seen) = watch::channel(Arc::new(Snapshot::nothing(clock.now())));
+    let metrics = Metrics::new(clock, seen.clone(), tasks.clone())?;
+    let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(LogLines::new()), Box::new(metrics.listener())];
+    listeners.extend(edges.listeners);
+    let ports = Ports {
+        hosts,
+        probes,
+        results: checked,
+        store: store.clone(),
+        recorder,
+        orders: ordered,
+        listeners,
+        snapshots,
+        heartbeat: heartbeat.clone(),
+        tasks: tasks.clone(),
+        clock,
+    };
+    let supervisor = Supervisor::new(config, edges.own, seed, restored, ports);
+
+    let stop_supervisor = CancellationToken::new();
+    let mut supervising = tasks.spawn("supervisor", supervisor.run(stop_supervisor.clone()));
+    let state = ApiState {
+        snapshots: seen.clone(),
+        orders,
+        heartbeat,
+        clock,
+        timeline: Arc::new(StoreTimeline(store.clone())),
+        metrics: Arc::new(move || metrics.exposition()),
+        explain: |snapshot, service, records, now| {
+            serde_json::to_value(explain(snapshot, service, records, now)).unwrap_or_default()
+        },
+    };
+    for listener in http.into_iter().chain(socket) {
+        let serving = serve(listener, router(state.clone()), tasks.clone(), tasks.stop_token(), Limits::default());
+        tasks.spawn("http", serving);
+    }
+    (edges.on_start)(Started { address, snapshots: seen });
+
+    let died = tokio::select! {
+        ended = &mut supervising => Some(death(ended)),
+        () = shutdown => None,
+    };
+    let spent = stopwatch();
+    let left = || grace.saturating_sub(spent());
+    let died = match died {
+        Some(died) => Some(died),
+        // In order: the supervisor lets operations in flight end, then everything else ends.
+        None => {
+            tracing::info!("stopping");
+            stop_supervisor.cancel();
+            match tokio::time::timeout(left(), &mut supervising).await {
+                Ok(Ok(Ok(()))) => None,
+                Ok(ended) => Some(death(ended)),
+                Err(_) => {
+                    tracing::warn!("an operation is still in flight: it is on record, and the next start resolves it");
+                    None
+                }
+            }
+        }
+    };
+    let stragglers = tasks.end(left().max(Duration::from_millis(200))).await;
+    if tokio::time::timeout(left().max(Duration::from_secs(1)), store.close()).await.is_err() {
+        tracing::warn!("the store did not close in time: the next start counts as one after a crash");
+    }
+    Ok(match died {
+        Some(message) => Ended::SupervisorDied(message),
+        None if stragglers.is_empty() => Ended::InOrder,
+        None => Ended::Stragglers(stragglers),
+    })
+}
+
+fn death<E: std::fmt::Display>(ended: Result<Result<(), crate::system::tasks::Panicked>, E>) -> String {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(panicked)) => panicked.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Starts the watch over an engine; it is made anew should it panic.
+fn watch_host(tasks: &Tasks, clock: Clock, engine: Arc<dyn Engine>, site: EngineSite) -> HostPort {
+    let (updates, updated) = mpsc::channel(UPDATES);
+    let (watch, handle) = Watch::new(Arc::clone(&engine), clock, updates);
+    let (watch, stop) = (Arc::new(watch), tasks.stop_token());
+    tasks.keep("engine-watch", move || {
+        let (watch, stop) = (Arc::clone(&watch), stop.clone());
+        async move {
+            stop.run_until_cancelled(watch.run()).await;
+        }
+    });
+    HostPort { engine, watch: handle, updates: updated, site }
+}
+
+struct StoreTimeline(Store);
+
+impl Timeline for StoreTimeline {
+    fn newest<'a>(&'a self, identity: &'a Identity, limit: usize) -> BoxFuture<'a, Vec<Record>> {
+        Box::pin(async move {
+            let read: Result<_, StoreError> = self.0.timeline(identity, limit).await;
+            let records = read.inspect_err(|error| tracing::warn!(%error, "the timeline cannot be read")).unwrap_or_default();
+            // The number of the service is this run's own and means nothing to a reader.
+            let service = iaso_policy::id::ServiceId(0);
+            let record = |kept: crate::store::StoredRecord| Record {
+                now: kept.now,
+                service,
+                incident: kept.incident,
+                event: kept.event,
+            };
+            records.into_iter().map(record).collect()
+        })
+    }
+}

@@ -1,0 +1,433 @@
+//! Which container is which service, and what the engine's words mean to the policy.
+//!
+//! Foreign text ends here: names, labels and addresses stay in this table, numbers and closed types go on. A container has
+//! one life at a time. Its life is named by its start on the engine's clock; where only an event told of the start, the
+//! event's own stamp, which is slightly later, stands for it until the next start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use iaso_policy::Input;
+use iaso_policy::id::{HostId, Identity, Instance, ServiceId};
+use iaso_policy::input::{Container, EngineHealth, Exempt, Sight, State, Witness};
+use iaso_policy::spec::ServiceSpec;
+use iaso_policy::time::{Mono, Now};
+
+use crate::config::validated::{Config, Service, Target};
+use crate::config::watch::{self, Verdict};
+use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
+use crate::journal::Subject;
+
+/// Every container and every service that is known.
+pub(crate) struct Fleet {
+    config: Arc<Config>,
+    /// The container that Iaso itself runs in.
+    own: Option<ContainerId>,
+    hosts: Vec<BTreeMap<ContainerId, Known>>,
+    pub(crate) services: Vec<Watched>,
+    by_identity: HashMap<Identity, ServiceId>,
+    /// Label mistakes that were told already, as they were told.
+    told: HashMap<ContainerId, usize>,
+}
+
+/// A container, and the life it is in.
+pub(crate) struct Known {
+    pub(crate) detail: ContainerDetail,
+    pub(crate) service: Option<ServiceId>,
+    /// The start that names its present life.
+    started: i64,
+    /// When that was, on Iaso's clock.
+    since: Mono,
+    /// When its newest event came: what a list or a look saw before that is old news.
+    changed: Mono,
+}
+
+/// A service that has, or once had, a container.
+pub(crate) struct Watched {
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) host: HostId,
+    pub(crate) service: Service,
+    spec: ServiceSpec,
+    /// Its container; of several that claim it, the one that runs, or started last.
+    pub(crate) container: Option<ContainerId>,
+    /// The policy has been told of it.
+    defined: bool,
+}
+
+/// What follows from an engine's word: inputs for the policy, in order, and services whose probes have to be planned anew.
+#[derive(Default)]
+pub(crate) struct News {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) replan: Vec<ServiceId>,
+}
+
+impl Fleet {
+    pub(crate) fn new(config: Arc<Config>, own: Option<ContainerId>) -> Self {
+        let hosts = config.hosts.iter().map(|_| BTreeMap::new()).collect();
+        Self { config, own, hosts, services: Vec::new(), by_identity: HashMap::new(), told: HashMap::new() }
+    }
+
+    /// A full list: what is on it is as it says, what is not is gone.
+    pub(crate) fn listed(&mut self, host: HostId, containers: Vec<ContainerDetail>, began: Mono, now: Now) -> News {
+        let mut news = News::default();
+        let listed: Vec<ContainerId> = containers.iter().map(|detail| detail.id.clone()).collect();
+        for detail in containers {
+            self.found(host, detail, began, now, &mut news);
+        }
+        let gone: Vec<ContainerId> = self.known(host).keys().filter(|id| !listed.contains(id)).cloned().collect();
+        for id in gone {
+            self.removed(host, &id, began, &mut news);
+        }
+        news
+    }
+
+    /// The answer to a look.
+    pub(crate) fn looked(
+        &mut self,
+        host: HostId,
+        id: &ContainerId,
+        detail: Option<ContainerDetail>,
+        began: Mono,
+        now: Now,
+    ) -> News {
+        let mut news = News::default();
+        match detail {
+            Some(detail) => self.found(host, detail, began, now, &mut news),
+            None => self.removed(host, id, began, &mut news),
+        }
+        news
+    }
+
+    /// Something happened, at `received` on Iaso's clock.
+    pub(crate) fn event(
+        &mut self,
+        host: HostId,
+        event: &EngineEvent,
+        detail: Option<ContainerDetail>,
+        received: Mono,
+        now: Now,
+    ) -> News {
+        let mut news = News::default();
+        match event.action {
+            EventAction::Create | EventAction::Rename => {
+                if let Some(detail) = detail {
+                    self.found(host, detail, received, now, &mut news);
+                }
+                news.inputs.extend(self.service_of(host, &event.container).map(|service| Input::Change { service }));
+            }
+            EventAction::Start => self.started(host, event, detail, received, now, &mut news),
+            EventAction::Destroy => {
+                let service = self.service_of(host, &event.container);
+                self.removed(host, &event.container, received, &mut news);
+                news.inputs.extend(service.map(|service| Input::Change { service }));
+            }
+            EventAction::Die(code) => {
+                self.transition(host, event, received, ContainerState::Exited(code), &mut news);
+            }
+            EventAction::Pause => {
+                self.transition(host, event, received, ContainerState::Paused, &mut news);
+            }
+            EventAction::Unpause => {
+                let health = self.known(host).get(&event.container).map_or(EngineHealth::None, Known::health_at_start);
+                self.transition(host, event, received, ContainerState::Running(health), &mut news);
+            }
+            EventAction::Health(health) => {
+                self.transition(host, event, received, ContainerState::Running(health), &mut news);
+            }
+            EventAction::Kill(signal) => {
+                let stop = self.known(host).get(&event.container);
+                let stop = stop.filter(|known| known.detail.stop_signal == signal && event.time >= known.started);
+                if let Some((known, service)) = stop.and_then(|known| Some((known, known.service?))) {
+                    news.inputs.push(Input::StopSignal { service, instance: known.instance(), at: received });
+                }
+            }
+            EventAction::Stop | EventAction::Restart | EventAction::Oom => {}
+        }
+        news
+    }
+
+    pub(crate) fn known(&self, host: HostId) -> &BTreeMap<ContainerId, Known> {
+        &self.hosts[usize::from(host.0)]
+    }
+
+    /// The service that a container is.
+    fn service_of(&self, host: HostId, id: &ContainerId) -> Option<ServiceId> {
+        self.known(host).get(id).and_then(|known| known.service)
+    }
+
+    pub(crate) fn service(&self, id: ServiceId) -> Option<&Watched> {
+        self.services.get(id.0 as usize)
+    }
+
+    /// A service's container.
+    pub(crate) fn container_of(&self, service: &Watched) -> Option<&Known> {
+        self.known(service.host).get(service.container.as_ref()?)
+    }
+
+    /// The container with this id on a host, for those who live in its network namespace.
+    pub(crate) fn detail(&self, host: HostId, id: &str) -> Option<&ContainerDetail> {
+        let id = ContainerId::new(id)?;
+        self.known(host).get(&id).map(|known| &known.detail)
+    }
+
+    /// The container that Iaso runs in, where it is one of this host's.
+    pub(crate) fn own_on(&self, host: HostId) -> Option<&ContainerDetail> {
+        self.known(host).get(self.own.as_ref()?).map(|known| &known.detail)
+    }
+
+    /// Services of the file for which there is no container.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Service> {
+        self.config.services.values().filter(|wanted| {
+            !self.services.iter().any(|watched| {
+                watched.container.is_some() && watched.service.name == wanted.name && watched.service.host == wanted.host
+            })
+        })
+    }
+
+    /// A container as it is.
+    fn found(&mut self, host: HostId, detail: ContainerDetail, began: Mono, now: Now, news: &mut News) {
+        let id = detail.id.clone();
+        let before = self.hosts[usize::from(host.0)].remove(&id);
+        let Some(before) = before else {
+            let service = self.adopt(host, &detail);
+            let since = estimate(detail.started, began, now);
+            let state = detail.state;
+            let known = Known { started: detail.started, since, changed: began, detail, service };
+            self.hosts[usize::from(host.0)].insert(id.clone(), known);
+            self.claim_and_tell(host, &id, state, began, news);
+            return;
+        };
+        if began < before.changed {
+            self.hosts[usize::from(host.0)].insert(id, before);
+            return;
+        }
+        // Names change by a rename only, and labels never do.
+        let service = if before.detail.name == detail.name { before.service } else { self.adopt(host, &detail) };
+        let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
+        let begins = detail.started > before.started;
+        let since = if begins { estimate(detail.started, began, now) } else { before.since };
+        let known = Known { started: before.started.max(detail.started), since, changed: before.changed, detail, service };
+        let state = known.detail.state;
+        self.hosts[usize::from(host.0)].insert(id.clone(), known);
+        if let Some(left) = left {
+            self.leave(host, left, &id, instance, began, news);
+        }
+        self.claim_and_tell(host, &id, state, began, news);
+    }
+
+    fn claim_and_tell(&mut self, host: HostId, id: &ContainerId, state: ContainerState, began: Mono, news: &mut News) {
+        if let Some(service) = self.service_of(host, id) {
+            self.claim(service, id, news);
+            self.tell(service, id, state, began, news);
+        }
+    }
+
+    /// Which service a container is, if any.
+    fn adopt(&mut self, host: HostId, detail: &ContainerDetail) -> Option<ServiceId> {
+        let config = Arc::clone(&self.config);
+        let host_name = &config.hosts[usize::from(host.0)].name;
+        match watch::judge(&config, host_name, &detail.name, &detail.labels) {
+            Verdict::Disabled => None,
+            Verdict::Unwatched(mistakes) => {
+                self.tell_mistakes(detail, &mistakes);
+                None
+            }
+            Verdict::Watched(watched) => {
+                self.tell_mistakes(detail, &watched.mistakes);
+                Some(self.register(host, *watched))
+            }
+        }
+    }
+
+    fn tell_mistakes(&mut self, detail: &ContainerDetail, mistakes: &[crate::config::labels::LabelMistake]) {
+        if !mistakes.is_empty() && self.told.insert(detail.id.clone(), mistakes.len()).is_none() {
+            for mistake in mistakes {
+                tracing::warn!(container = %detail.name, "{mistake}");
+            }
+        }
+    }
+
+    fn register(&mut self, host: HostId, watched: watch::Watched) -> ServiceId {
+        let host_name = Arc::from(self.config.hosts[usize::from(host.0)].name.as_str());
+        let spec = watched.service.spec(watched.identity.clone(), host);
+        let subject = Arc::new(Subject {
+            name: Arc::from(watched.name),
+            identity: watched.identity.clone(),
+            host: host_name,
+            severity: watched.service.severity,
+            checks: watched.service.checks.iter().map(|check| Arc::from(check.name.as_str())).collect(),
+        });
+        if let Some(id) = self.by_identity.get(&watched.identity).copied() {
+            let known = &mut self.services[id.0 as usize];
+            known.defined &= known.spec == spec;
+            (known.subject, known.service, known.spec) = (subject, watched.service, spec);
+            return id;
+        }
+        let id = ServiceId(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
+        let entry = Watched { subject, host, service: watched.service, spec, container: None, defined: false };
+        self.services.push(entry);
+        self.by_identity.insert(watched.identity, id);
+        id
+    }
+
+    /// Makes a container its service's, unless another one has the better claim.
+    fn claim(&mut self, service: ServiceId, id: &ContainerId, news: &mut News) {
+        let watched = &self.services[service.0 as usize];
+        let known = self.known(watched.host);
+        let rank = |id: &ContainerId| known.get(id).map(|known| (is_alive(known.detail.state), known.started));
+        let best = watched.container.as_ref().filter(|held| rank(held) > rank(id)).unwrap_or(id).clone();
+        let watched = &mut self.services[service.0 as usize];
+        watched.container = Some(best);
+        if !watched.defined {
+            watched.defined = true;
+            news.inputs.push(Input::Define { service, spec: Box::new(watched.spec.clone()) });
+        }
+    }
+
+    /// A container is not this service's any more: another that claims it takes its place, or there is none.
+    fn leave(&mut self, host: HostId, service: ServiceId, id: &ContainerId, instance: Instance, began: Mono, news: &mut News) {
+        if self.services[service.0 as usize].container.as_ref() != Some(id) {
+            return;
+        }
+        let heirs = self.known(host).iter().filter(|(other, known)| known.service == Some(service) && *other != id);
+        let heir = heirs.max_by_key(|(_, known)| (is_alive(known.detail.state), known.started)).map(|(id, _)| id.clone());
+        self.services[service.0 as usize].container.clone_from(&heir);
+        if let Some(heir) = heir {
+            let state = self.known(host)[&heir].detail.state;
+            self.tell(service, &heir, state, began, news);
+        } else {
+            let sight = Sight { instance, began, since: began, state: State::Gone };
+            news.inputs.push(Input::Seen { service, sight });
+            news.replan.push(service);
+        }
+    }
+
+    fn removed(&mut self, host: HostId, id: &ContainerId, began: Mono, news: &mut News) {
+        let known = self.known(host).get(id).filter(|known| began >= known.changed);
+        let Some((instance, service)) = known.map(|known| (known.instance(), known.service)) else { return };
+        if let Some(service) = service {
+            self.leave(host, service, id, instance, began, news);
+        }
+        self.hosts[usize::from(host.0)].remove(id);
+        self.told.remove(id);
+    }
+
+    fn started(
+        &mut self,
+        host: HostId,
+        event: &EngineEvent,
+        detail: Option<ContainerDetail>,
+        received: Mono,
+        now: Now,
+        news: &mut News,
+    ) {
+        if let Some(detail) = detail {
+            self.found(host, detail, received, now, news);
+        } else if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
+            // A list that came first may have told of this very start.
+            if !is_alive(known.detail.state) && event.time > known.started {
+                (known.started, known.since) = (event.time, received);
+            }
+            let health = known.health_at_start();
+            self.transition(host, event, received, ContainerState::Running(health), news);
+        }
+        if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
+            known.changed = known.changed.max(received);
+        }
+    }
+
+    /// An event moved a container into another state. One from before its present life is old news.
+    fn transition(&mut self, host: HostId, event: &EngineEvent, received: Mono, state: ContainerState, news: &mut News) {
+        let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) else { return };
+        if event.time < known.started {
+            return;
+        }
+        known.changed = received;
+        known.detail.state = state;
+        if let Some(service) = known.service {
+            self.push_sight(service, &event.container, state_of(state, Witness::Event), received, news);
+        }
+    }
+
+    /// Tells the policy of a container as a list or a look showed it.
+    fn tell(&self, service: ServiceId, id: &ContainerId, state: ContainerState, began: Mono, news: &mut News) {
+        let watched = &self.services[service.0 as usize];
+        let Some(known) = self.known(watched.host).get(id) else { return };
+        if watched.container.as_ref() == Some(id) {
+            news.inputs.push(Input::Described { service, container: self.describe(known) });
+        }
+        self.push_sight(service, id, state_of(state, Witness::Look), began, news);
+    }
+
+    fn push_sight(&self, service: ServiceId, id: &ContainerId, state: State, began: Mono, news: &mut News) {
+        let watched = &self.services[service.0 as usize];
+        let Some(known) = self.known(watched.host).get(id) else { return };
+        if watched.container.as_ref() == Some(id) {
+            let sight = Sight { instance: known.instance(), began, since: known.since, state };
+            news.inputs.push(Input::Seen { service, sight });
+            news.replan.push(service);
+        }
+    }
+
+    fn describe(&self, known: &Known) -> Container {
+        let detail = &known.detail;
+        let exempt = if self.own.as_ref() == Some(&detail.id) {
+            Some(Exempt::Itself)
+        } else if watch::is_orchestrated(&detail.labels) {
+            Some(Exempt::Orchestrated)
+        } else if detail.auto_remove {
+            Some(Exempt::AutoRemove)
+        } else {
+            None
+        };
+        Container {
+            instance: known.instance(),
+            restart: detail.restart,
+            exempt,
+            one_off: watch::is_one_off(&detail.labels),
+            healthcheck: detail.healthcheck.map(|check| check.start_period + check.interval * check.retries),
+            stop_grace: detail.stop_grace,
+        }
+    }
+}
+
+impl Known {
+    pub(crate) fn instance(&self) -> Instance {
+        Instance { container: self.detail.id.short(), started: self.started }
+    }
+
+    /// What HEALTHCHECK says of it when it has just begun to run.
+    const fn health_at_start(&self) -> EngineHealth {
+        if self.detail.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None }
+    }
+}
+
+/// When a life began, on Iaso's clock: the engine's clock is believed to show the same wall time.
+fn estimate(started: i64, began: Mono, now: Now) -> Mono {
+    let age = now.wall.0.saturating_sub(started / 1_000_000).max(0);
+    Mono(now.mono.0.saturating_sub(age)).min(began)
+}
+
+/// What a waiting service waits for, in words.
+pub(crate) fn target_in_words(target: &Target) -> String {
+    match target {
+        Target::Container(name) => format!("a container named {name}"),
+        Target::Compose { project, service } => format!("Compose service {project}/{service}"),
+        Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
+    }
+}
+
+pub(crate) const fn is_alive(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running(_) | ContainerState::Paused | ContainerState::Restarting)
+}
+
+const fn state_of(state: ContainerState, witness: Witness) -> State {
+    match state {
+        ContainerState::Created => State::Created,
+        ContainerState::Running(health) => State::Running(health),
+        ContainerState::Paused => State::Paused,
+        ContainerState::Restarting => State::Restarting,
+        ContainerState::Exited(code) => State::Exited { code, witness },
+        ContainerState::Removing | ContainerState::Dead => State::Removing,
+    }
+}
