@@ -19,7 +19,7 @@ pub struct Scenario {
     pub seed: u64,
     /// Its end, in virtual milliseconds.
     pub length_ms: i64,
-    /// Its containers, all running at the beginning.
+    /// Its containers at the beginning.
     pub fleet: Vec<Member>,
     /// What happens, by time.
     pub timeline: Vec<Moment>,
@@ -30,6 +30,8 @@ pub struct Scenario {
 pub struct Member {
     /// The container; its labels say what the other fields say.
     pub script: ContainerScript,
+    /// It was started; else only created, and Iaso must not be the first to start it.
+    pub started: bool,
     /// Who was asked to heal it.
     pub healer: Healer,
     /// Why Iaso must never touch it, where it must not.
@@ -85,6 +87,8 @@ pub enum Turn {
         /// How.
         act: Act,
     },
+    /// A container is made, unless its name is taken.
+    Make(Box<Member>),
     /// A person orders Iaso.
     Order {
         /// For the container that has this name then.
@@ -137,26 +141,52 @@ impl Scenario {
         let length_ms = random.between(1..=4) * HOUR;
         let count = random.between(3..=20);
         let fleet: Vec<Member> = (0..count).map(|n| member(&mut random, n)).collect();
-        let names: Vec<String> = fleet.iter().map(|member| member.script.name.clone()).collect();
         let mut timeline = Vec::new();
         for _ in 0..random.between(0..=6 * (length_ms / HOUR)) {
             let at = random.between(SECOND..=length_ms - SECOND);
-            let name = random.pick(&names).clone();
-            turns(&mut random, at, &name, &mut timeline);
+            let subject = random.pick(&fleet).clone();
+            turns(&mut random, at, &subject, &mut timeline);
         }
         timeline.retain(|moment| moment.at < length_ms);
         timeline.sort_by_key(|moment| moment.at);
         Self { seed, length_ms, fleet, timeline }
     }
 
-    /// The world at the scenario's beginning, every container just started. The events of that are handed out by its
-    /// first [`World::advance`].
+    /// The world at the scenario's beginning, what runs just started; that is no news any more.
     pub fn world(&self) -> World {
         let mut world = World::new(self.seed);
         for member in &self.fleet {
-            world.add(member.script.clone());
+            member.make(&mut world);
         }
+        world.advance(0, &mut Vec::new());
         world
+    }
+}
+
+impl Member {
+    fn make(&self, world: &mut World) {
+        if world.find(&self.script.name).is_some() {
+            return;
+        }
+        if self.started {
+            world.add(self.script.clone());
+        } else {
+            world.create(self.script.clone());
+        }
+    }
+}
+
+impl Turn {
+    /// Lets it happen to the world, when it is of the world; false when it is for the runner. What the engine refuses a
+    /// person counts as having happened.
+    pub fn befall(&self, world: &mut World) -> bool {
+        match self {
+            Self::Engine(fault) => world.fault(*fault),
+            Self::Person { container, act } => drop(world.person(container, act)),
+            Self::Make(member) => member.make(world),
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -233,7 +263,7 @@ fn member(random: &mut Random, number: i64) -> Member {
     if random.chance(15) {
         script.cures.push(*random.pick(&[Cure::Signal(1), Cure::Exec]));
     }
-    Member { script, healer, exempt, one_off, check }
+    Member { script, started: random.chance(93), healer, exempt, one_off, check }
 }
 
 fn ailment(random: &mut Random) -> Ailment {
@@ -263,10 +293,11 @@ fn ailment(random: &mut Random) -> Ailment {
 }
 
 /// One happening with what belongs to it.
-fn turns(random: &mut Random, at: i64, name: &str, timeline: &mut Vec<Moment>) {
+fn turns(random: &mut Random, at: i64, member: &Member, timeline: &mut Vec<Moment>) {
+    let name = &member.script.name;
     let mut push = |at: i64, turn: Turn| timeline.push(Moment { at, turn });
-    let person = |act: Act| Turn::Person { container: name.to_owned(), act };
-    let order = |order: OrderKind| Turn::Order { container: name.to_owned(), order };
+    let person = |act: Act| Turn::Person { container: name.clone(), act };
+    let order = |order: OrderKind| Turn::Order { container: name.clone(), order };
     let soon = at + random.between(0..=2 * MINUTE);
     let later = at + random.between(SECOND..=30 * MINUTE);
     match random.between(0..=18) {
@@ -282,7 +313,12 @@ fn turns(random: &mut Random, at: i64, name: &str, timeline: &mut Vec<Moment>) {
             push(at, person(Act::Pause));
             push(later, person(Act::Unpause));
         }
-        5 => push(at, person(if random.chance(30) { Act::Remove } else { Act::Rename(format!("{name}-old")) })),
+        5 => {
+            push(at, person(if random.chance(50) { Act::Remove } else { Act::Rename(format!("{name}-old")) }));
+            if random.chance(70) {
+                push(later, Turn::Make(Box::new(member.clone())));
+            }
+        }
         6 | 7 => {
             let by = *random.pick(&[Deployment::Compose1, Deployment::Compose2, Deployment::Watchtower]);
             push(at, person(Act::Deploy(by)));
@@ -354,11 +390,7 @@ mod tests {
         let mut at = 0;
         while at < scenario.length_ms {
             while let Some(moment) = turns.next_if(|moment| moment.at <= at) {
-                match &moment.turn {
-                    Turn::Engine(fault) => world.fault(*fault),
-                    Turn::Person { container, act } => drop(world.person(container, act)),
-                    _ => {}
-                }
+                moment.turn.befall(&mut world);
             }
             let ids = world.ids();
             if !ids.is_empty() {
@@ -406,7 +438,7 @@ mod tests {
         }
         for expected in
             "AutoRemove Orchestrated Disabled Exits OutOfMemory Sick WontStart Start Stop Restart Kill Pause Unpause \
-            Remove Rename Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
+            Remove Rename Make Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
             DenyChanges Order KillIaso StopIaso StoreRefuses WallJumps"
                 .split_whitespace()
         {
@@ -434,7 +466,10 @@ mod tests {
             };
             scenario.timeline.retain(|moment| !unheard(&moment.turn));
             let (world, events) = run(&scenario);
-            let (mut alive, mut answered) = (BTreeMap::new(), BTreeSet::new());
+            let beginning = scenario.world();
+            let mut alive: BTreeMap<u128, bool> =
+                beginning.ids().into_iter().map(|id| (id, beginning.truth(id).unwrap().running)).collect();
+            let mut answered = BTreeSet::new();
             for WorldEvent { at, what } in events {
                 match what {
                     Happening::Answered { ticket, .. } => {
@@ -456,8 +491,7 @@ mod tests {
                     Happening::StreamsEnded | Happening::EngineUp => {}
                 }
             }
-            let living =
-                world.list().iter().filter(|detail| world.truth(detail.id.short()).is_some_and(|t| t.running)).count();
+            let living = world.ids().into_iter().filter(|id| world.truth(*id).unwrap().running).count();
             assert_eq!(living, alive.values().filter(|alive| **alive).count(), "seed {seed}");
         }
     }

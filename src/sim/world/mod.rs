@@ -162,15 +162,15 @@ impl World {
         self.now
     }
 
-    /// Creates a container and starts it at once, as part of how the world was found: its creation is no news, though the
-    /// events are among those kept for who asks for the past.
+    /// `docker run` that takes no time: creates a container and starts it. Names are the caller's to keep unique
+    /// ([`World::find`]).
     pub fn add(&mut self, script: ContainerScript) -> ContainerId {
         let id = self.create(script);
         self.bring_to_life(id.short());
         id
     }
 
-    /// Creates a container and leaves it at that.
+    /// `docker create`: the container is there and was never started.
     pub fn create(&mut self, script: ContainerScript) -> ContainerId {
         let name = script.name.clone();
         self.create_named(script, name)

@@ -134,6 +134,14 @@ fn a_crash_is_a_die_and_want_of_memory_comes_before_it() {
 }
 
 #[test]
+fn what_was_to_end_one_life_does_not_end_the_next() {
+    let (mut world, id) = world_with(ContainerScript::new("job").ailment(exits(3, 10_000, Lives::First(1))));
+    run(&mut world, 5_000);
+    world.begin_change(id, &Change::Restart, None);
+    assert_eq!(actions(&run(&mut world, 60_000)), [Kill(15), Die(0), Stop, Start, Restart]);
+}
+
+#[test]
 fn a_frozen_program_crashes_when_it_thaws() {
     let (mut world, _) = world_with(ContainerScript::new("job").ailment(exits(3, 1_000, Lives::Every)));
     world.person("job", &Act::Pause).unwrap();
