@@ -113,7 +113,7 @@ enum Due {
     /// A stop's grace is over.
     GraceOver { id: u128, life: u32 },
     /// The start that the running operation asked for is through.
-    Started { id: u128 },
+    Started { id: u128, life: u32 },
     /// A container that a deployment has replaced goes.
     Remove { id: u128 },
     /// An event reaches the streams.
@@ -263,7 +263,7 @@ impl World {
             Due::HealthEnds { id, life, passed } => self.health_ends(id, life, passed),
             Due::PolicyStart { id, life } => self.policy_start(id, life),
             Due::GraceOver { id, life } => self.grace_over(id, life),
-            Due::Started { id } => self.started(id),
+            Due::Started { id, life } => self.started(id, life),
             Due::Remove { id } => self.remove_replaced(id),
             Due::Deliver(event) => self.deliver(event),
             Due::Answer { ticket, result } => self.tell(Happening::Answered { ticket, result }),

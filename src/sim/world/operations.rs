@@ -240,12 +240,16 @@ impl World {
     }
 
     fn start(&mut self, id: u128) {
-        let Some(start_ms) = self.containers.get(&id).map(|c| c.script.start_ms) else { return };
-        self.after(start_ms, Due::Started { id });
+        let Some((life, start_ms)) = self.containers.get(&id).map(|c| (c.life, c.script.start_ms)) else { return };
+        self.after(start_ms, Due::Started { id, life });
     }
 
-    pub(super) fn started(&mut self, id: u128) {
+    pub(super) fn started(&mut self, id: u128, life: u32) {
         let Some(c) = self.containers.get_mut(&id) else { return };
+        // Asked for by an operation that the engine's end has cut off.
+        if c.life != life || c.alive() {
+            return;
+        }
         let Some(kind) = c.running.as_ref().map(|operation| operation.kind.clone()) else { return };
         if !matches!(kind, Kind::Start | Kind::Restart) {
             return;

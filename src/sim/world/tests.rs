@@ -305,6 +305,18 @@ fn an_engine_that_stops_takes_its_containers_with_it_and_revives_what_its_policy
 }
 
 #[test]
+fn a_start_that_the_engine_s_end_cut_off_never_happens() {
+    let mut script = ContainerScript::new("slow");
+    script.start_ms = 3_000;
+    let (mut world, id) = world_with(script);
+    world.begin_change(id, &Change::Restart, None);
+    run(&mut world, 500);
+    world.fault(Fault::Shutdown { down_ms: 100 });
+    run(&mut world, 60_000);
+    assert_eq!(state(&world, id), ContainerState::Exited(0));
+}
+
+#[test]
 fn a_power_cut_ends_everything_unseen() {
     let (mut world, id) = world_with(ContainerScript::new("web"));
     world.fault(Fault::PowerCut { down_ms: 5_000 });
