@@ -305,6 +305,23 @@ fn an_engine_that_stops_takes_its_containers_with_it_and_revives_what_its_policy
 }
 
 #[test]
+fn who_ignores_an_engine_s_stop_holds_it_up_and_a_waiting_one_is_only_stopped() {
+    let mut world = World::new(1);
+    let mut deaf = ContainerScript::new("deaf");
+    deaf.on_stop = OnStop::Ignores;
+    let deaf = world.add(deaf).short();
+    let crashes = ContainerScript::new("loop").restart(RestartMode::Always).ailment(exits(3, 10, Lives::Every));
+    let crashes = world.add(crashes).short();
+    run(&mut world, 20);
+    world.fault(Fault::Shutdown { down_ms: 5_000 });
+    let events = run(&mut world, 12_000);
+    assert_eq!(actions(&events), [Stop, Kill(15), Kill(9), Die(137), Stop]);
+    assert_eq!((events.last().unwrap().at, &events.last().unwrap().what), (10_025, &Happening::StreamsEnded));
+    run(&mut world, 60_000);
+    assert_eq!([deaf, crashes].map(|id| world.truth(id).unwrap().lives > 1), [false, true]);
+}
+
+#[test]
 fn a_start_that_the_engine_s_end_cut_off_never_happens() {
     let mut script = ContainerScript::new("slow");
     script.start_ms = 3_000;
