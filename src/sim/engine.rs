@@ -111,9 +111,8 @@ impl Shared {
     /// Waits until `look` finds something, looking again whenever the world has moved.
     async fn wait_for<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
+            // Made before the look: what changes after it wakes this.
             let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
             let next_due = {
                 let mut state = self.catch_up();
                 if let Some(found) = look(&mut state) {
@@ -331,6 +330,22 @@ mod tests {
         drop(engine.events(None).next());
         let state = engine.shared.catch_up();
         assert!(state.awaited.is_empty() && state.answers.is_empty() && state.streams.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_lives_in_real_time_too() {
+        let (engine, id) = engine_with(ContainerScript::new("web"));
+        let mut events = engine.events(None);
+        let (seen, changed) = tokio::join!(
+            async {
+                events.by_ref().skip_while(|e| std::future::ready(e.as_ref().unwrap().action != Restart)).next().await
+            },
+            async {
+                engine.with_world(|world| world.fault(Fault::SlowAnswers { by_ms: 50, for_ms: 60_000 }));
+                engine.change(&id, &Change::Restart, None).await
+            }
+        );
+        assert_eq!((seen.unwrap().unwrap().action, changed), (Restart, Ok(Changed::Done)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ pub struct Scenario {
     pub seed: u64,
     /// Its end, in virtual milliseconds.
     pub length_ms: i64,
-    /// Its containers, all running at the beginning.
+    /// Its containers at the beginning.
     pub fleet: Vec<Member>,
     /// What happens, by time.
     pub timeline: Vec<Moment>,
@@ -30,6 +30,8 @@ pub struct Scenario {
 pub struct Member {
     /// The container; its labels say what the other fields say.
     pub script: ContainerScript,
+    /// It was started; else only created, and Iaso must not be the first to start it.
+    pub started: bool,
     /// Who was asked to heal it.
     pub healer: Healer,
     /// Why Iaso must never touch it, where it must not.
@@ -85,6 +87,8 @@ pub enum Turn {
         /// How.
         act: Act,
     },
+    /// A container is made, unless its name is taken.
+    Make(Box<Member>),
     /// A person orders Iaso.
     Order {
         /// For the container that has this name then.
@@ -137,26 +141,52 @@ impl Scenario {
         let length_ms = random.between(1..=4) * HOUR;
         let count = random.between(3..=20);
         let fleet: Vec<Member> = (0..count).map(|n| member(&mut random, n)).collect();
-        let names: Vec<String> = fleet.iter().map(|member| member.script.name.clone()).collect();
         let mut timeline = Vec::new();
         for _ in 0..random.between(0..=6 * (length_ms / HOUR)) {
             let at = random.between(SECOND..=length_ms - SECOND);
-            let name = random.pick(&names).clone();
-            turns(&mut random, at, &name, &mut timeline);
+            let subject = random.pick(&fleet).clone();
+            turns(&mut random, at, &subject, &mut timeline);
         }
         timeline.retain(|moment| moment.at < length_ms);
         timeline.sort_by_key(|moment| moment.at);
         Self { seed, length_ms, fleet, timeline }
     }
 
-    /// The world at the scenario's beginning, every container just started. The events of that are handed out by its
-    /// first [`World::advance`].
+    /// The world at the scenario's beginning, what runs just started; that is no news any more.
     pub fn world(&self) -> World {
         let mut world = World::new(self.seed);
         for member in &self.fleet {
-            world.add(member.script.clone());
+            member.make(&mut world);
         }
+        world.advance(0, &mut Vec::new());
         world
+    }
+}
+
+impl Member {
+    fn make(&self, world: &mut World) {
+        if world.find(&self.script.name).is_some() {
+            return;
+        }
+        if self.started {
+            world.add(self.script.clone());
+        } else {
+            world.create(self.script.clone());
+        }
+    }
+}
+
+impl Turn {
+    /// Lets it happen to the world, when it is of the world; false when it is for the runner. What the engine refuses a
+    /// person counts as having happened.
+    pub fn befall(&self, world: &mut World) -> bool {
+        match self {
+            Self::Engine(fault) => world.fault(*fault),
+            Self::Person { container, act } => drop(world.person(container, act)),
+            Self::Make(member) => member.make(world),
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -233,7 +263,7 @@ fn member(random: &mut Random, number: i64) -> Member {
     if random.chance(15) {
         script.cures.push(*random.pick(&[Cure::Signal(1), Cure::Exec]));
     }
-    Member { script, healer, exempt, one_off, check }
+    Member { script, started: random.chance(93), healer, exempt, one_off, check }
 }
 
 fn ailment(random: &mut Random) -> Ailment {
@@ -263,10 +293,11 @@ fn ailment(random: &mut Random) -> Ailment {
 }
 
 /// One happening with what belongs to it.
-fn turns(random: &mut Random, at: i64, name: &str, timeline: &mut Vec<Moment>) {
+fn turns(random: &mut Random, at: i64, member: &Member, timeline: &mut Vec<Moment>) {
+    let name = &member.script.name;
     let mut push = |at: i64, turn: Turn| timeline.push(Moment { at, turn });
-    let person = |act: Act| Turn::Person { container: name.to_owned(), act };
-    let order = |order: OrderKind| Turn::Order { container: name.to_owned(), order };
+    let person = |act: Act| Turn::Person { container: name.clone(), act };
+    let order = |order: OrderKind| Turn::Order { container: name.clone(), order };
     let soon = at + random.between(0..=2 * MINUTE);
     let later = at + random.between(SECOND..=30 * MINUTE);
     match random.between(0..=18) {
@@ -282,7 +313,12 @@ fn turns(random: &mut Random, at: i64, name: &str, timeline: &mut Vec<Moment>) {
             push(at, person(Act::Pause));
             push(later, person(Act::Unpause));
         }
-        5 => push(at, person(if random.chance(30) { Act::Remove } else { Act::Rename(format!("{name}-old")) })),
+        5 => {
+            push(at, person(if random.chance(50) { Act::Remove } else { Act::Rename(format!("{name}-old")) }));
+            if random.chance(70) {
+                push(later, Turn::Make(Box::new(member.clone())));
+            }
+        }
         6 | 7 => {
             let by = *random.pick(&[Deployment::Compose1, Deployment::Compose2, Deployment::Watchtower]);
             push(at, person(Act::Deploy(by)));
@@ -344,31 +380,29 @@ mod tests {
 
     use super::*;
     use crate::engine::{Change, EventAction};
-    use crate::sim::world::{Happening, WorldEvent};
+    use crate::sim::world::{Happening, Ticket, WorldEvent};
 
     /// Runs the scenario's engine and people, with a healer that restarts something at random every ten seconds.
-    fn run(scenario: &Scenario) -> (World, Vec<WorldEvent>) {
-        let (mut world, mut out) = (scenario.world(), Vec::new());
+    fn run(scenario: &Scenario) -> (World, Vec<WorldEvent>, BTreeMap<Ticket, u128>) {
+        let (mut world, mut out, mut asked) = (scenario.world(), Vec::new(), BTreeMap::new());
         let mut random = Random::new(!scenario.seed);
         let mut turns = scenario.timeline.iter().peekable();
         let mut at = 0;
         while at < scenario.length_ms {
             while let Some(moment) = turns.next_if(|moment| moment.at <= at) {
-                match &moment.turn {
-                    Turn::Engine(fault) => world.fault(*fault),
-                    Turn::Person { container, act } => drop(world.person(container, act)),
-                    _ => {}
-                }
+                moment.turn.befall(&mut world);
             }
             let ids = world.ids();
             if !ids.is_empty() {
                 let change = random.pick(&[Change::Restart, Change::Start, Change::Signal(1), Change::Stop]).clone();
-                world.begin_change(*random.pick(&ids), &change, None);
+                let id = *random.pick(&ids);
+                asked.insert(world.begin_change(id, &change, None), id);
             }
             at = (at + 10 * SECOND).min(turns.peek().map_or(i64::MAX, |moment| moment.at));
             world.advance(at, &mut out);
         }
-        (world, out)
+        world.advance(at + HOUR, &mut out);
+        (world, out, asked)
     }
 
     #[test]
@@ -376,8 +410,8 @@ mod tests {
         for seed in 0..5 {
             let scenario = Scenario::random(seed);
             assert_eq!(scenario, Scenario::random(seed));
-            let (world, events) = run(&scenario);
-            let (again, events_again) = run(&scenario);
+            let (world, events, _) = run(&scenario);
+            let (again, events_again, _) = run(&scenario);
             assert!(events == events_again && world.list() == again.list(), "seed {seed}");
             assert_ne!(scenario.fleet, Scenario::random(seed + 1).fleet);
         }
@@ -406,7 +440,7 @@ mod tests {
         }
         for expected in
             "AutoRemove Orchestrated Disabled Exits OutOfMemory Sick WontStart Start Stop Restart Kill Pause Unpause \
-            Remove Rename Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
+            Remove Rename Make Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
             DenyChanges Order KillIaso StopIaso StoreRefuses WallJumps"
                 .split_whitespace()
         {
@@ -414,8 +448,27 @@ mod tests {
         }
     }
 
-    /// Over many seeds: no process dies twice or starts while it lives, nothing happens to what is gone, and no change is
-    /// answered twice.
+    /// Whatever goes wrong with the engine, each change is answered once, but for those to what is stuck.
+    #[test]
+    fn changes_are_answered_once() {
+        for seed in 0..60 {
+            let scenario = Scenario::random(seed);
+            let (world, events, mut asked) = run(&scenario);
+            for event in events {
+                if let Happening::Answered { ticket, .. } = event.what {
+                    assert!(asked.remove(&ticket).is_some(), "seed {seed}, {} ms: {ticket:?} answered again", event.at);
+                }
+            }
+            for (ticket, id) in asked {
+                let name = world.inspect(id).unwrap().name;
+                let stuck =
+                    scenario.fleet.iter().any(|m| name.contains(&m.script.name) && m.script.on_stop == OnStop::Stuck);
+                assert!(stuck, "seed {seed}: {ticket:?} to {name} was never answered");
+            }
+        }
+    }
+
+    /// No process dies twice or starts while it lives, and nothing happens to what is gone.
     #[test]
     fn events_tell_possible_lives() {
         for seed in 0..60 {
@@ -433,13 +486,12 @@ mod tests {
                 )
             };
             scenario.timeline.retain(|moment| !unheard(&moment.turn));
-            let (world, events) = run(&scenario);
-            let (mut alive, mut answered) = (BTreeMap::new(), BTreeSet::new());
+            let (world, events, _) = run(&scenario);
+            let beginning = scenario.world();
+            let mut alive: BTreeMap<u128, bool> =
+                beginning.ids().into_iter().map(|id| (id, beginning.truth(id).unwrap().running)).collect();
             for WorldEvent { at, what } in events {
                 match what {
-                    Happening::Answered { ticket, .. } => {
-                        assert!(answered.insert(ticket), "seed {seed}, {at} ms: {ticket:?} answered twice");
-                    }
                     Happening::Event(event) => {
                         let id = event.container.short();
                         let was = alive.get(&id).copied();
@@ -453,11 +505,10 @@ mod tests {
                         };
                         assert!(possible, "seed {seed}, {at} ms: {:?} of {:?} cannot be", event.action, event.name);
                     }
-                    Happening::StreamsEnded | Happening::EngineUp => {}
+                    Happening::Answered { .. } | Happening::StreamsEnded | Happening::EngineUp => {}
                 }
             }
-            let living =
-                world.list().iter().filter(|detail| world.truth(detail.id.short()).is_some_and(|t| t.running)).count();
+            let living = world.ids().into_iter().filter(|id| world.truth(*id).unwrap().running).count();
             assert_eq!(living, alive.values().filter(|alive| **alive).count(), "seed {seed}");
         }
     }

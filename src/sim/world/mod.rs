@@ -113,7 +113,7 @@ enum Due {
     /// A stop's grace is over.
     GraceOver { id: u128, life: u32 },
     /// The start that the running operation asked for is through.
-    Started { id: u128 },
+    Started { id: u128, life: u32 },
     /// A container that a deployment has replaced goes.
     Remove { id: u128 },
     /// An event reaches the streams.
@@ -162,15 +162,15 @@ impl World {
         self.now
     }
 
-    /// Creates a container and starts it at once, as part of how the world was found: its creation is no news, though the
-    /// events are among those kept for who asks for the past.
+    /// `docker run` that takes no time: creates a container and starts it. Names are the caller's to keep unique
+    /// ([`World::find`]).
     pub fn add(&mut self, script: ContainerScript) -> ContainerId {
         let id = self.create(script);
         self.bring_to_life(id.short());
         id
     }
 
-    /// Creates a container and leaves it at that.
+    /// `docker create`: the container is there and was never started.
     pub fn create(&mut self, script: ContainerScript) -> ContainerId {
         let name = script.name.clone();
         self.create_named(script, name)
@@ -263,7 +263,7 @@ impl World {
             Due::HealthEnds { id, life, passed } => self.health_ends(id, life, passed),
             Due::PolicyStart { id, life } => self.policy_start(id, life),
             Due::GraceOver { id, life } => self.grace_over(id, life),
-            Due::Started { id } => self.started(id),
+            Due::Started { id, life } => self.started(id, life),
             Due::Remove { id } => self.remove_replaced(id),
             Due::Deliver(event) => self.deliver(event),
             Due::Answer { ticket, result } => self.tell(Happening::Answered { ticket, result }),

@@ -9,8 +9,6 @@ use crate::sim::script::{Cure, OnStop};
 
 /// The grace of a stop that names none.
 const DEFAULT_GRACE_MS: i64 = 10_000;
-/// The engine gives every container so long when it stops itself.
-const SHUTDOWN_GRACE_MS: i64 = 15_000;
 /// From a kill to the end of the process, and of a call that needs no waiting.
 const PROMPT_MS: i64 = 5;
 
@@ -104,31 +102,24 @@ impl World {
                 self.signal(id, 9);
             }
             (Kind::Remove { .. }, _) => self.destroy(id),
-            (Kind::Stop | Kind::Restart | Kind::Replace(_), Phase::Waiting(code)) => {
+            (kind @ (Kind::Stop | Kind::Restart | Kind::Replace(_) | Kind::Shutdown), Phase::Waiting(code)) => {
                 if let Some(c) = self.containers.get_mut(&id) {
                     c.phase = Phase::Exited(code);
-                    c.stopped_on_request = true;
+                    c.stopped_on_request |= kind != Kind::Shutdown;
                 }
                 self.emit(id, EventAction::Stop);
                 self.stopped(id);
             }
             (Kind::Replace(_) | Kind::Shutdown, Phase::Created | Phase::Exited(_)) => self.stopped(id),
-            (Kind::Shutdown, Phase::Waiting(code)) => {
-                if let Some(c) = self.containers.get_mut(&id) {
-                    c.phase = Phase::Exited(code);
-                }
-                self.stopped(id);
-            }
             (kind, Phase::Running | Phase::Paused) => self.ask_to_stop(id, &kind, grace),
         }
     }
 
     fn ask_to_stop(&mut self, id: u128, kind: &Kind, grace: i64) {
         let Some(c) = self.containers.get_mut(&id) else { return };
-        let shutdown = *kind == Kind::Shutdown;
-        c.stopped_on_request |= !shutdown;
+        c.stopped_on_request |= *kind != Kind::Shutdown;
         let (life, signal) = (c.life, c.script.stop_signal);
-        self.after(if shutdown { SHUTDOWN_GRACE_MS } else { grace }, Due::GraceOver { id, life });
+        self.after(grace, Due::GraceOver { id, life });
         self.signal(id, signal);
     }
 
@@ -240,12 +231,16 @@ impl World {
     }
 
     fn start(&mut self, id: u128) {
-        let Some(start_ms) = self.containers.get(&id).map(|c| c.script.start_ms) else { return };
-        self.after(start_ms, Due::Started { id });
+        let Some((life, start_ms)) = self.containers.get(&id).map(|c| (c.life, c.script.start_ms)) else { return };
+        self.after(start_ms, Due::Started { id, life });
     }
 
-    pub(super) fn started(&mut self, id: u128) {
+    pub(super) fn started(&mut self, id: u128, life: u32) {
         let Some(c) = self.containers.get_mut(&id) else { return };
+        // Asked for by an operation that the engine's end has cut off.
+        if c.life != life || c.alive() {
+            return;
+        }
         let Some(kind) = c.running.as_ref().map(|operation| operation.kind.clone()) else { return };
         if !matches!(kind, Kind::Start | Kind::Restart) {
             return;

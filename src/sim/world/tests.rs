@@ -134,6 +134,14 @@ fn a_crash_is_a_die_and_want_of_memory_comes_before_it() {
 }
 
 #[test]
+fn what_was_to_end_one_life_does_not_end_the_next() {
+    let (mut world, id) = world_with(ContainerScript::new("job").ailment(exits(3, 10_000, Lives::First(1))));
+    run(&mut world, 5_000);
+    world.begin_change(id, &Change::Restart, None);
+    assert_eq!(actions(&run(&mut world, 60_000)), [Kill(15), Die(0), Stop, Start, Restart]);
+}
+
+#[test]
 fn a_frozen_program_crashes_when_it_thaws() {
     let (mut world, _) = world_with(ContainerScript::new("job").ailment(exits(3, 1_000, Lives::Every)));
     world.person("job", &Act::Pause).unwrap();
@@ -294,6 +302,35 @@ fn an_engine_that_stops_takes_its_containers_with_it_and_revives_what_its_policy
     assert_eq!(events.iter().map(|e| &e.what).collect::<Vec<_>>(), [&Happening::EngineUp]);
     assert_eq!(world.events_since(0).iter().map(|e| e.action).collect::<Vec<_>>(), [Start], "the ring began anew");
     assert_eq!([plain, kept, stopped].map(|id| world.truth(id).unwrap().running), [false, true, false]);
+}
+
+#[test]
+fn who_ignores_an_engine_s_stop_holds_it_up_and_a_waiting_one_is_only_stopped() {
+    let mut world = World::new(1);
+    let mut deaf = ContainerScript::new("deaf");
+    deaf.on_stop = OnStop::Ignores;
+    let deaf = world.add(deaf).short();
+    let crashes = ContainerScript::new("loop").restart(RestartMode::Always).ailment(exits(3, 10, Lives::Every));
+    let crashes = world.add(crashes).short();
+    run(&mut world, 20);
+    world.fault(Fault::Shutdown { down_ms: 5_000 });
+    let events = run(&mut world, 12_000);
+    assert_eq!(actions(&events), [Stop, Kill(15), Kill(9), Die(137), Stop]);
+    assert_eq!((events.last().unwrap().at, &events.last().unwrap().what), (10_025, &Happening::StreamsEnded));
+    run(&mut world, 60_000);
+    assert_eq!([deaf, crashes].map(|id| world.truth(id).unwrap().lives > 1), [false, true]);
+}
+
+#[test]
+fn a_start_that_the_engine_s_end_cut_off_never_happens() {
+    let mut script = ContainerScript::new("slow");
+    script.start_ms = 3_000;
+    let (mut world, id) = world_with(script);
+    world.begin_change(id, &Change::Restart, None);
+    run(&mut world, 500);
+    world.fault(Fault::Shutdown { down_ms: 100 });
+    run(&mut world, 60_000);
+    assert_eq!(state(&world, id), ContainerState::Exited(0));
 }
 
 #[test]
