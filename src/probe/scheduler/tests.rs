@@ -51,7 +51,9 @@ const ONE: ServiceId = ServiceId(1);
 
 #[tokio::test(start_paused = true)]
 async fn starts_are_spread_over_slots_and_each_check_keeps_its_cadence() {
-    for (count, interval) in [(1_u16, 1000_u64), (40, 30_000), (500, 30_000), (7, 250), (90, 5_000), (12, 100)] {
+    for (count, interval) in
+        [(1_u16, 1000_u64), (40, 30_000), (500, 30_000), (7, 250), (90, 5_000), (12, 100), (300, 600_000)]
+    {
         let (prober, starts) = noting(|_| std::future::ready(passed()).boxed());
         let (tasks, handle, mut results) = start(prober, 1024);
         let interval = Duration::from_millis(interval);
