@@ -36,8 +36,8 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// Carries out one probe. Expected to end within [`Planned::timeout`].
 pub type Prober = Arc<dyn Fn(Arc<Planned>) -> BoxFuture<'static, Report> + Send + Sync>;
 
-/// One check of one service, ready to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One check of one service, ready to be run. Without `Debug`: its headers may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Planned {
     /// Its position in its service's definition.
     pub check: CheckId,
@@ -97,7 +97,6 @@ pub struct SchedulerHandle {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-#[derive(Debug)]
 enum Command {
     Set(ServiceId, Vec<Planned>),
     Cadence(ServiceId, CheckId, Duration),

@@ -126,7 +126,7 @@ impl Resolver {
     }
 
     async fn lookup_name(&self, text: &str) -> Result<Vec<IpAddr>, Cause> {
-        let name = Name::from_utf8(text).map_err(|_| Cause::NotAName)?;
+        let name = Name::from_str_relaxed(text).map_err(|_| Cause::NotAName)?;
         if text.is_empty() || name.is_root() {
             return Err(Cause::NotAName);
         }

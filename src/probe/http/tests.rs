@@ -233,14 +233,22 @@ async fn broken_answers_fail_in_words_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_reset_and_a_refusal_are_told_apart() {
+async fn a_reset_a_half_closed_connection_and_a_refusal_fail_at_once() {
     let (address, _) = server(|stream, _| async move {
         // Closing with the linger time at zero resets.
         stream.set_zero_linger().unwrap();
     })
     .await;
     let report = probe_of(&get(), address).await;
-    assert!(!report.passed && report.steps[0].name == "request", "{report:?}");
+    assert!(!report.passed && report.steps[0].name == "request" && !report.evidence.contains("within"), "{report:?}");
+
+    let (half_closed, _) = server(|mut stream, _| async move {
+        stream.shutdown().await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let report = probe_of(&get(), half_closed).await;
+    assert!(!report.passed && report.steps[0].name == "request" && !report.evidence.contains("within"), "{report:?}");
 
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = probe_of(&get(), closed).await;
@@ -261,6 +269,19 @@ async fn each_probe_makes_a_connection_of_its_own() {
         assert!(prober.probe(&get(), &to(address), PATIENCE).await.passed);
     }
     assert_eq!(heads.lock().unwrap().len(), 3);
+}
+
+/// The environment of a running process is not to be changed, so this test runs another in a process of its own.
+#[test]
+fn proxies_of_the_environment_are_ignored() {
+    let probing = "probe::http::tests::each_unmet_expectation_fails_and_says_what_is_missing_but_not_what_was_there";
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(proxy, "http://127.0.0.1:1");
+    }
+    let run = command.args([probing, "--exact"]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
 }
 
 fn redirect(to: &str) -> String {

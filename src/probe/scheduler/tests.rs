@@ -51,7 +51,9 @@ const ONE: ServiceId = ServiceId(1);
 
 #[tokio::test(start_paused = true)]
 async fn starts_are_spread_over_slots_and_each_check_keeps_its_cadence() {
-    for (count, interval) in [(1_u16, 1000_u64), (40, 30_000), (500, 30_000), (7, 250), (90, 5_000), (12, 100)] {
+    for (count, interval) in
+        [(1_u16, 1000_u64), (40, 30_000), (500, 30_000), (7, 250), (90, 5_000), (12, 100), (300, 600_000)]
+    {
         let (prober, starts) = noting(|_| std::future::ready(passed()).boxed());
         let (tasks, handle, mut results) = start(prober, 1024);
         let interval = Duration::from_millis(interval);
@@ -201,8 +203,15 @@ async fn a_cadence_that_was_asked_for_stays_until_the_interval_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn another_life_cuts_the_run_of_the_old_one() {
-    let (prober, starts) = noting(|planned| match planned.instance.started {
-        1 => std::future::pending().boxed(),
+    let socket = Arc::new(());
+    let held = Arc::clone(&socket);
+    let (prober, starts) = noting(move |planned| match (planned.instance.started, Arc::clone(&held)) {
+        (1, held) => async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            passed()
+        }
+        .boxed(),
         _ => std::future::ready(passed()).boxed(),
     });
     let (_tasks, handle, mut results) = start(prober, 16);
@@ -217,6 +226,7 @@ async fn another_life_cuts_the_run_of_the_old_one() {
     let finished = results.recv().await.unwrap();
     assert_eq!((finished.instance.started, finished.passed), (2, true));
     assert!(asked.elapsed() < Duration::from_secs(2));
+    assert_eq!(Arc::strong_count(&socket), 2, "what the cut run held is free, though its time was not up");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(results.try_recv().is_err(), "the cut run tells nothing");
 }

@@ -35,10 +35,11 @@ async fn until_looked_again(resolver: &Resolver) {
 
 #[tokio::test]
 async fn without_name_servers_addresses_the_hosts_file_and_localhost_still_serve() {
-    let (_dir, resolver) = files(None, "10.1.2.3 nas nas.local # the box\nfd00::3 nas\nnonsense\n");
+    let (_dir, resolver) = files(None, "10.1.2.3 nas nas.local shop_web_1 # the box\nfd00::3 nas\nnonsense\n");
     assert_eq!(resolver.lookup("192.0.2.7").await.unwrap(), addresses(&["192.0.2.7"]));
     assert_eq!(resolver.lookup("fd00::7").await.unwrap(), addresses(&["fd00::7"]));
     assert_eq!(resolver.lookup("NAS").await.unwrap(), addresses(&["10.1.2.3", "fd00::3"]));
+    assert_eq!(resolver.lookup("shop_web_1").await.unwrap(), addresses(&["10.1.2.3"]));
     assert_eq!(resolver.lookup("nas.local").await.unwrap(), addresses(&["10.1.2.3"]));
     assert_eq!(resolver.lookup("LocalHost.").await.unwrap(), addresses(&["127.0.0.1", "::1"]));
     let error = resolver.lookup("example.org").await.unwrap_err();
@@ -48,7 +49,7 @@ async fn without_name_servers_addresses_the_hosts_file_and_localhost_still_serve
 
 #[tokio::test]
 async fn local_names_and_what_is_no_name_are_refused_in_words() {
-    let (_dir, resolver) = files(Some("nameserver 192.0.2.1\n"), "");
+    let (_dir, resolver) = files(Some("nameserver 192.0.2.1\nsearch .\noptions ndots:0 nonsense\n"), "");
     for name in ["printer.local", "Printer.LOCAL.", "local"] {
         let error = resolver.lookup(name).await.unwrap_err();
         assert_eq!((&*error.name, &error.cause), (name, &Cause::Local));
@@ -90,11 +91,11 @@ async fn with_server() -> (TempDir, Resolver, Arc<AtomicU32>) {
             message.metadata.message_type = MessageType::Response;
             let query = message.queries[0].clone();
             match query.name().to_ascii().as_str() {
-                "shop.example." if query.query_type() == RecordType::A => {
+                "shop.example." | "shop_db_1." if query.query_type() == RecordType::A => {
                     let data = RData::A(Ipv4Addr::new(198, 51, 100, 4).into());
                     message.add_answer(Record::from_rdata(query.name().clone(), 0, data));
                 }
-                "shop.example." => {}
+                "shop.example." | "shop_db_1." => {}
                 _ => message.metadata.response_code = ResponseCode::NXDomain,
             }
             socket.send_to(&message.to_vec().unwrap(), peer).await.unwrap();
@@ -123,6 +124,8 @@ async fn name_servers_answer_once_for_a_while_and_their_refusals_are_told_apart(
     let first = asked.load(Ordering::Relaxed);
     assert_eq!(resolver.lookup("shop.example").await.unwrap(), addresses(&["198.51.100.4"]));
     assert_eq!(asked.load(Ordering::Relaxed), first, "an answer that may not be kept is kept for a second");
+    // The names that engines give containers may hold underscores.
+    assert_eq!(resolver.lookup("shop_db_1").await.unwrap(), addresses(&["198.51.100.4"]));
     let error = resolver.lookup("gone.example").await.unwrap_err();
     assert_eq!(error.cause, Cause::NoSuchName, "{error}");
 }
