@@ -1,3 +1,7 @@
 //! The `iaso` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    iaso::cli::main()
+}
