@@ -8,4 +8,5 @@ fn main() -> ExitCode {
         Some("patient") => iaso::demo::patient::run(args),
         _ => ExitCode::SUCCESS,
     }
+    iaso::cli::main()
 }

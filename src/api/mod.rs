@@ -1,1 +1,99 @@
-//! (to come)
+//! Asked from outside: health and metrics for anyone, everything else for whoever may.
+//!
+//! One router serves every listener. The listener says who asks ([`Principal`]), one layer decides what they may.
+
+mod access;
+pub mod health;
+pub mod listen;
+pub mod problem;
+pub mod services;
+#[cfg(test)]
+mod tests;
+pub mod unix;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
+use iaso_policy::id::Identity;
+use iaso_policy::{Now, Record};
+use tokio::sync::{mpsc, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+pub use access::Principal;
+
+use crate::orders;
+use crate::snapshot::{ServiceStatus, Snapshot};
+use crate::system::clock::Clock;
+use crate::system::heartbeat::Heartbeat;
+
+/// A request that takes longer is answered 503.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A larger request body is answered 413.
+const LARGEST_BODY: usize = 10 * 1024 * 1024;
+
+/// What the router asks of the rest of Iaso.
+#[derive(Clone)]
+pub struct ApiState {
+    /// How things stand.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The supervisor's ear.
+    pub orders: mpsc::Sender<orders::Request>,
+    /// The supervisor's sign of life.
+    pub heartbeat: Heartbeat,
+    /// The time.
+    pub clock: Clock,
+    /// What was decided so far.
+    pub timeline: Arc<dyn Timeline>,
+    /// Makes the metrics' exposition.
+    pub metrics: Arc<dyn Fn() -> Arc<str> + Send + Sync>,
+    /// Explains a service from its newest records, as JSON.
+    pub explain: fn(&Snapshot, &ServiceStatus, &[Record], Now) -> serde_json::Value,
+}
+
+/// Reads what was decided.
+pub trait Timeline: Send + Sync {
+    /// The newest `limit` records about `identity`, oldest first; none where they cannot be read.
+    fn newest<'a>(&'a self, identity: &'a Identity, limit: usize) -> BoxFuture<'a, Vec<Record>>;
+}
+
+impl ApiState {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+}
+
+/// The router behind every listener.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/health", get(health::health))
+        .route("/health/services/{name}", get(health::service))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/{name}", get(services::one))
+        .route("/api/v1/services/{name}/restart", post(services::restart))
+        .route("/api/v1/services/{name}/pause", post(services::pause))
+        .route("/api/v1/services/{name}/resume", post(services::resume))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(from_fn(access::authorize))
+        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(access::identify))
+        .with_state(state)
+}
+
+async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (state.metrics)().to_string())
+}

@@ -63,7 +63,7 @@ impl Heartbeat {
     }
 
     /// Counts one wake-up; how many there were in a row without a beat.
-    fn miss(&self) -> u32 {
+    pub(crate) fn miss(&self) -> u32 {
         self.missed.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 }

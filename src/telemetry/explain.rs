@@ -79,6 +79,11 @@ pub fn explain(
     }
 }
 
+/// [`explain`] as JSON, with times told in the machine's own zone.
+pub fn explain_json(snapshot: &Snapshot, service: &ServiceStatus, timeline: &[Record], now: Now) -> serde_json::Value {
+    serde_json::to_value(explain(snapshot, service, timeline, now, &TimeZone::system())).unwrap_or_default()
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.problem)?;

@@ -1,0 +1,448 @@
+use std::net::SocketAddr;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use futures_util::FutureExt;
+use iaso_policy::action::{Answer, Trouble};
+use iaso_policy::id::AttemptId;
+use iaso_policy::input::Order;
+use iaso_policy::record::Hold;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::listen::{Limits, Listener, serve};
+use super::*;
+use crate::orders::Reply;
+use crate::snapshot::example::{broken, down, held, service, snapshot};
+use crate::system::tasks::Tasks;
+
+const ROOT: Principal = Principal::Socket { uid: 0, gid: 0, pid: Some(1) };
+
+/// No history.
+struct Nothing;
+
+impl Timeline for Nothing {
+    fn newest<'a>(&'a self, _: &'a Identity, _: usize) -> BoxFuture<'a, Vec<Record>> {
+        async { Vec::new() }.boxed()
+    }
+}
+
+/// A store that never answers.
+struct Hanging;
+
+impl Timeline for Hanging {
+    fn newest<'a>(&'a self, _: &'a Identity, _: usize) -> BoxFuture<'a, Vec<Record>> {
+        std::future::pending().boxed()
+    }
+}
+
+/// The router, and the supervisor's end of it.
+struct Rig {
+    state: ApiState,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    orders: mpsc::Receiver<orders::Request>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut picture = snapshot();
+        picture.services = vec![service("api"), broken("web", Trouble::EngineUnhealthy)];
+        picture.services[1].view.hold = held(Hold::Backoff, Some(40));
+        let (snapshots, receiver) = watch::channel(Arc::new(picture));
+        let (sender, orders) = mpsc::channel(1);
+        let state = ApiState {
+            snapshots: receiver,
+            orders: sender,
+            heartbeat: Heartbeat::new(),
+            clock: Clock::new(),
+            timeline: Arc::new(Nothing),
+            metrics: Arc::new(|| "up 1\n".into()),
+            explain: |_, service, _, _| json!({ "problem": format!("{} is fine", service.name) }),
+        };
+        Self { state, snapshots, orders }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshots.send_modify(|picture| change(Arc::make_mut(picture)));
+    }
+
+    async fn ask(&self, who: Principal, method: &str, uri: &str) -> Answered {
+        let mut request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(who);
+        answered(router(self.state.clone()), request).await
+    }
+
+    /// A supervisor that gives every order this reply.
+    fn replying(mut self, reply: Reply) -> ApiState {
+        Tasks::new().spawn("supervisor", async move {
+            while let Some(request) = self.orders.recv().await {
+                let _ = request.reply.send(reply);
+            }
+        });
+        self.state
+    }
+}
+
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answered {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    /// Whether this is a whole problem document with this code.
+    fn assert_problem(&self, status: StatusCode, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!((self.status, &problem["code"]), (status, &code.into()), "{problem}");
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(problem["status"], status.as_u16());
+        assert_eq!(problem["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        problem
+    }
+}
+
+async fn answered(router: Router, request: Request<Body>) -> Answered {
+    let response = router.oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    Answered { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+#[tokio::test]
+async fn livez_reads_the_heartbeat() {
+    let rig = Rig::new();
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/livez").await.status, StatusCode::OK);
+    while rig.state.heartbeat.is_alive() {
+        rig.state.heartbeat.miss();
+    }
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/livez").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+}
+
+#[tokio::test]
+async fn readyz_waits_for_the_first_round() {
+    let rig = Rig::new();
+    rig.change(|picture| picture.ready = false);
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    rig.change(|picture| picture.ready = true);
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn health_counts_services_and_tells_components() {
+    let health = Rig::new().ask(Principal::Anonymous, "GET", "/health").await;
+    let report = health.json();
+    assert_eq!((health.status, &report["status"]), (StatusCode::OK, &json!("healthy")));
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report["uptime_seconds"].is_u64() && report["timestamp"].as_str().unwrap().ends_with('Z'), "{report}");
+    for (key, count) in [("healthy", 1), ("unhealthy", 1), ("total", 2), ("held", 1), ("quarantined", 0), ("paused", 0)]
+    {
+        assert_eq!(report["services"][key], count, "{key}: {report}");
+    }
+    let components: Vec<&String> = report["components"].as_object().unwrap().keys().collect();
+    assert_eq!(components, ["docker/local", "store", "supervisor"]);
+}
+
+#[tokio::test]
+async fn health_is_degraded_without_a_store_and_unhealthy_without_an_engine() {
+    let rig = Rig::new();
+    rig.change(|picture| picture.store = down("disk full at /var"));
+    let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (StatusCode::OK, &json!("degraded")));
+    assert!(!health.text.contains("disk full"), "messages are not for anyone: {}", health.text);
+    let told = rig.ask(ROOT, "GET", "/health").await.json();
+    assert_eq!(told["components"]["store"]["message"], "disk full at /var");
+
+    rig.change(|picture| {
+        let mut nas = picture.hosts[0].clone();
+        nas.name = "nas".into();
+        picture.hosts.push(nas);
+        picture.hosts[0].link = down("connection refused");
+    });
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/health").await.status, StatusCode::OK, "one of two answers");
+    rig.change(|picture| picture.hosts[1].link = down("connection refused"));
+    let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+}
+
+#[tokio::test]
+async fn strict_health_fails_with_any_service() {
+    let rig = Rig::new();
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/health").await.status, StatusCode::OK);
+    let strict = rig.ask(Principal::Anonymous, "GET", "/health?strict=true").await;
+    assert_eq!((strict.status, &strict.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("healthy")));
+    rig.change(|picture| picture.services.truncate(1));
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/health?strict=true").await.status, StatusCode::OK);
+    let wrong = rig.ask(Principal::Anonymous, "GET", "/health?strict=perhaps").await;
+    wrong.assert_problem(StatusCode::BAD_REQUEST, "BAD_REQUEST");
+}
+
+#[tokio::test]
+async fn one_service_s_health_is_open() {
+    let rig = Rig::new();
+    assert_eq!(rig.ask(Principal::Anonymous, "GET", "/health/services/api").await.status, StatusCode::OK);
+    let web = rig.ask(Principal::Anonymous, "GET", "/health/services/web").await;
+    assert_eq!((web.status, &web.json()["health"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+    let none = rig.ask(Principal::Anonymous, "GET", "/health/services/none").await;
+    none.assert_problem(StatusCode::NOT_FOUND, "SERVICE_NOT_FOUND");
+    let odd = rig.ask(Principal::Anonymous, "GET", "/health/services/%1b%5b2J").await;
+    odd.assert_problem(StatusCode::NOT_FOUND, "SERVICE_NOT_FOUND");
+    assert!(!odd.text.contains("2J"), "{}", odd.text);
+}
+
+#[tokio::test]
+async fn anyone_is_kept_out_of_the_rest() {
+    let mut rig = Rig::new();
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/api/v1/services"),
+        ("GET", "/api/v1/services/web"),
+        ("GET", "/nothing"),
+        ("GET", "/health/"),
+        ("GET", "//health"),
+        ("GET", "/health/../api/v1/services"),
+        ("GET", "/health/services/../../api/v1/services/web/restart"),
+        ("POST", "/health"),
+        ("POST", "/health/services/web"),
+        ("DELETE", "/metrics"),
+        ("POST", "/api/v1/services/web/restart"),
+        ("POST", "/api/v1/services/web/pause"),
+        ("POST", "/api/v1/services/web/resume"),
+    ] {
+        let answer = rig.ask(Principal::Anonymous, method, path).await;
+        assert!(matches!(answer.status.as_u16(), 401 | 404), "{method} {path}: {}", answer.status);
+        if !path.starts_with("/health/services/") || method == "POST" {
+            answer.assert_problem(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+            assert!(answer.headers.contains_key(header::WWW_AUTHENTICATE));
+        }
+    }
+    assert!(rig.orders.try_recv().is_err(), "an order came through");
+    // Where no listener said who asks, nobody does.
+    let request = Request::builder().uri("/api/v1/services").body(Body::empty()).unwrap();
+    let unnamed = answered(router(rig.state.clone()), request).await;
+    unnamed.assert_problem(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn services_are_listed_and_explained() {
+    let rig = Rig::new();
+    let list = rig.ask(ROOT, "GET", "/api/v1/services").await.json();
+    assert_eq!(list["services"][1]["name"], "web");
+    assert_eq!(
+        (&list["services"][1]["health"], &list["services"][1]["hold"]),
+        (&json!("unhealthy"), &json!("backoff"))
+    );
+    let web = rig.ask(ROOT, "GET", "/api/v1/services/web").await.json();
+    assert_eq!(web["explain"]["problem"], "web is fine");
+    assert_eq!((&web["identity"], &web["checks"][0]["kind"]), (&json!("local//web"), &json!("http")));
+    rig.ask(ROOT, "GET", "/api/v1/services/none").await.assert_problem(StatusCode::NOT_FOUND, "SERVICE_NOT_FOUND");
+    rig.ask(ROOT, "GET", "/nothing").await.assert_problem(StatusCode::NOT_FOUND, "NOT_FOUND");
+    rig.ask(ROOT, "PUT", "/api/v1/services").await.assert_problem(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn orders_reach_the_supervisor_with_who_asks() {
+    let mut rig = Rig::new();
+    for (path, order) in [
+        ("restart", Order::Restart { now: false }),
+        ("restart?now=true", Order::Restart { now: true }),
+        ("pause", Order::Pause),
+        ("resume", Order::Resume),
+    ] {
+        let asked = Request::builder().method("POST").uri(format!("/api/v1/services/web/{path}"));
+        let mut request = asked.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Principal::Socket { uid: 1000, gid: 1, pid: None });
+        let supervisor = async {
+            let taken = rig.orders.recv().await.unwrap();
+            assert_eq!((&*taken.service, taken.order, &*taken.by), ("web", order, "uid 1000"));
+            taken.reply.send(Reply::Answered(Answer::Begun(AttemptId(9)))).unwrap();
+        };
+        let (answer, ()) = tokio::join!(answered(router(rig.state.clone()), request), supervisor);
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        assert_eq!(answer.json(), json!({ "id": "0000000000000009", "service": "web", "begun": true }));
+    }
+}
+
+#[tokio::test]
+async fn each_answer_to_an_order_has_its_status() {
+    for (reply, status, code) in [
+        (Reply::NoSuchService, 404, "SERVICE_NOT_FOUND"),
+        (Reply::Answered(Answer::Busy(AttemptId(9))), 409, "OPERATION_IN_FLIGHT"),
+        (Reply::Answered(Answer::NoTarget), 409, "NO_CONTAINER"),
+        (Reply::Answered(Answer::HostDown), 503, "HOST_DOWN"),
+        (Reply::Answered(Answer::Stopping), 503, "STOPPING"),
+    ] {
+        let mut request = Request::post("/api/v1/services/web/restart").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ROOT);
+        let answer = answered(router(Rig::new().replying(reply)), request).await;
+        let problem = answer.assert_problem(StatusCode::from_u16(status).unwrap(), code);
+        assert_eq!(problem.get("attempt").is_some(), code == "OPERATION_IN_FLIGHT", "{problem}");
+    }
+    let mut request =
+        Request::post("/api/v1/services/web/pause").header("x-request-id", "mine").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ROOT);
+    let done = answered(router(Rig::new().replying(Reply::Answered(Answer::Done))), request).await;
+    assert_eq!((done.status, &done.json()["id"]), (StatusCode::ACCEPTED, &json!("mine")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_does_not_answer_costs_the_asker_four_seconds() {
+    let rig = Rig::new();
+    let (asked, full) = tokio::join!(
+        rig.ask(ROOT, "POST", "/api/v1/services/web/pause"),
+        rig.ask(ROOT, "POST", "/api/v1/services/web/pause")
+    );
+    asked.assert_problem(StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT");
+    full.assert_problem(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_ORDERS");
+    let Rig { state, orders, .. } = rig;
+    drop(orders);
+    let mut request = Request::post("/api/v1/services/web/pause").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ROOT);
+    answered(router(state), request).await.assert_problem(StatusCode::SERVICE_UNAVAILABLE, "STOPPING");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_does_not_keep_the_explanation() {
+    let mut rig = Rig::new();
+    rig.state.timeline = Arc::new(Hanging);
+    assert_eq!(rig.ask(ROOT, "GET", "/api/v1/services/web").await.json()["explain"]["problem"], "web is fine");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_without_internals() {
+    let mut rig = Rig::new();
+    rig.state.explain = |_, _, _, _| panic!("SECRET");
+    let answer = rig.ask(ROOT, "GET", "/api/v1/services/web").await;
+    answer.assert_problem(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL");
+    assert!(!answer.text.contains("SECRET"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_refused() {
+    let rig = Rig::new();
+    let mut request =
+        Request::post("/api/v1/services/web/pause").header("content-length", "10485761").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ROOT);
+    let answer = answered(router(rig.state.clone()), request).await;
+    answer.assert_problem(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_fit_request_id_comes_back_and_an_unfit_one_is_replaced() {
+    let rig = Rig::new();
+    for (given, kept) in [("abc-1.2_3", true), ("a b", false), ("", false), (&*"x".repeat(65), false)] {
+        let request = Request::get("/livez").header("x-request-id", given).body(Body::empty()).unwrap();
+        let answer = answered(router(rig.state.clone()), request).await;
+        assert_eq!(answer.headers["x-request-id"] == given, kept, "{given}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    }
+}
+
+/// A server on a free port, with limits short enough for a test.
+struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<Result<(), crate::system::tasks::Panicked>>,
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+async fn started(state: ApiState, limits: Limits) -> Server {
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+    let ended = tasks.spawn("http", serve(listener, router(state), tasks.clone(), stop.clone(), limits));
+    Server { address, stop, ended }
+}
+
+impl Server {
+    async fn exchange(&self, sent: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset after the answer is the server's good right.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn lives(&self) {
+        let answer = self.exchange(b"GET /livez HTTP/1.1\r\nHost: iaso\r\nConnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_answered_400_and_harms_nobody() {
+    let server = started(Rig::new().state, Limits::default()).await;
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"\r\n\0\0\xff\xfe rubbish\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ] {
+        let answer = server.exchange(garbage).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(200_000));
+    let answer = server.exchange(long.as_bytes()).await;
+    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.lives().await;
+}
+
+#[tokio::test]
+async fn who_sends_nothing_or_too_slowly_loses_the_place() {
+    let server = started(Rig::new().state, Limits { connections: 2, head: SHORT, ..Limits::default() }).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost:").await.unwrap();
+    server.lives().await;
+}
+
+#[tokio::test]
+async fn who_never_reads_loses_the_place() {
+    let mut rig = Rig::new();
+    rig.state.metrics = Arc::new(|| "x".repeat(64 << 20).into());
+    let limits = Limits { connections: 1, age: SHORT, last: SHORT, ..Limits::default() };
+    let server = started(rig.state.clone(), limits).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: iaso\r\n\r\n").await.unwrap();
+    server.lives().await;
+}
+
+#[tokio::test]
+async fn the_server_ends_in_order_with_idle_clients() {
+    let server = started(Rig::new().state, Limits::default()).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: iaso\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    server.stop.cancel();
+    server.ended.await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn who_comes_by_the_socket_is_known_and_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("iaso.sock");
+    let listener = Listener::unix(&path).unwrap();
+    let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+    let state = Rig::new().state;
+    let ended = tasks.spawn("socket", serve(listener, router(state), tasks.clone(), stop.clone(), Limits::default()));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"GET /api/v1/services HTTP/1.1\r\nHost: iaso\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"name\":\"web\""), "{answer}");
+    stop.cancel();
+    ended.await.unwrap().unwrap();
+    assert!(!path.exists(), "the socket stayed behind");
+}
