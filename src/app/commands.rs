@@ -28,8 +28,10 @@ pub async fn daemon(config_file: Option<&Path>, observe: bool) -> Result<(), Fai
     logs::init(config.daemon.log_level, config.daemon.log_format)
         .map_err(|error| Failure::Internal(format!("the log cannot be set up: {error}")))?;
     tls::install_provider();
-    let mut signals = signals::listen().map_err(|error| Failure::Internal(format!("signals cannot be caught: {error}")))?;
-    let from = file.as_ref().map_or_else(|| "none: discovery by labels only".to_owned(), |file| file.display().to_string());
+    let mut signals =
+        signals::listen().map_err(|error| Failure::Internal(format!("signals cannot be caught: {error}")))?;
+    let from =
+        file.as_ref().map_or_else(|| "none: discovery by labels only".to_owned(), |file| file.display().to_string());
     tracing::info!(
         version = crate::system::build::VERSION,
         configuration = %from,
@@ -73,7 +75,8 @@ pub enum Failure {
 }
 
 fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
-    config::load(file, &|name| std::env::var(name).ok()).map_err(|mistakes| Failure::Configuration(mistakes.to_string()))
+    config::load(file, &|name| std::env::var(name).ok())
+        .map_err(|mistakes| Failure::Configuration(mistakes.to_string()))
 }
 
 /// The real world around the daemon.

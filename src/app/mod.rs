@@ -29,7 +29,7 @@ use crate::supervisor::{HostPort, Ports, Supervisor};
 use crate::system::clock::{Clock, random_u64, stopwatch};
 use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
-use crate::telemetry::explain::explain;
+use crate::telemetry::explain;
 use crate::telemetry::logs::LogLines;
 use crate::telemetry::metrics::Metrics;
 
@@ -151,9 +151,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         clock,
         timeline: Arc::new(StoreTimeline(store.clone())),
         metrics: Arc::new(move || metrics.exposition()),
-        explain: |snapshot, service, records, now| {
-            serde_json::to_value(explain(snapshot, service, records, now)).unwrap_or_default()
-        },
+        explain: explain::explain_json,
     };
     for listener in http.into_iter().chain(socket) {
         let serving = serve(listener, router(state.clone()), tasks.clone(), tasks.stop_token(), Limits::default());
@@ -222,7 +220,8 @@ impl Timeline for StoreTimeline {
     fn newest<'a>(&'a self, identity: &'a Identity, limit: usize) -> BoxFuture<'a, Vec<Record>> {
         Box::pin(async move {
             let read: Result<_, StoreError> = self.0.timeline(identity, limit).await;
-            let records = read.inspect_err(|error| tracing::warn!(%error, "the timeline cannot be read")).unwrap_or_default();
+            let records =
+                read.inspect_err(|error| tracing::warn!(%error, "the timeline cannot be read")).unwrap_or_default();
             // The number of the service is this run's own and means nothing to a reader.
             let service = iaso_policy::id::ServiceId(0);
             let record = |kept: crate::store::StoredRecord| Record {

@@ -10,7 +10,9 @@ pub(super) fn container() -> Option<ContainerId> {
 
 fn container_in(mountinfo: &str) -> Option<ContainerId> {
     let ours = mountinfo.lines().filter(|line| {
-        line.split(' ').nth(4).is_some_and(|target| matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf"))
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|target| matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf"))
     });
     ours.flat_map(|line| line.split(['/', ' '])).find_map(ContainerId::new)
 }

@@ -329,8 +329,9 @@ impl<'a> Session<'a> {
         self.asked.push(question.boxed());
     }
 
-    async fn tell(&self, update: Update) -> Result<(), Ended> {
-        self.watch.updates.send(update).await.map_err(|_| Ended::Closed)
+    fn tell(&self, update: Update) -> impl Future<Output = Result<(), Ended>> + Send + use<'a> {
+        let updates = &self.watch.updates;
+        async move { updates.send(update).await.map_err(|_| Ended::Closed) }
     }
 }
 

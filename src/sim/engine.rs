@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::world::{Happening, Reach, Ticket, World};
-use crate::engine::{Change, Changed, ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo};
+use crate::engine::{
+    Change, Changed, ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo, EventStream,
+};
 
 /// The world's time zero lies at this object's making. Clones share one world.
 #[derive(Debug, Clone)]
@@ -133,12 +135,11 @@ impl Shared {
         }
     }
 
-    fn open_stream(&self, since: Option<i64>) -> u64 {
+    fn open_stream(&self) -> u64 {
         let mut state = self.catch_up();
         state.streams_opened += 1;
         let number = state.streams_opened;
-        let past = since.map(|since| state.world.events_since(since)).unwrap_or_default();
-        state.streams.insert(number, past.into_iter().map(Some).collect());
+        state.streams.insert(number, VecDeque::new());
         number
     }
 }
@@ -152,6 +153,10 @@ impl Engine for SimEngine {
         }))
     }
 
+    fn ping(&self) -> BoxFuture<'_, Result<(), EngineError>> {
+        Box::pin(self.ask(|_| ()))
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<ContainerDetail>, EngineError>> {
         Box::pin(self.ask(World::list))
     }
@@ -160,16 +165,12 @@ impl Engine for SimEngine {
         Box::pin(async { self.ask(|world| world.inspect(container.short())).await?.ok_or(EngineError::NotFound) })
     }
 
-    fn events(&self, since: Option<i64>) -> BoxStream<'_, Result<EngineEvent, EngineError>> {
-        let opened = async move {
+    fn events(&self) -> BoxFuture<'_, Result<EventStream, EngineError>> {
+        Box::pin(async {
             self.ask(|_| ()).await?;
-            Ok(OpenStream { number: self.shared.open_stream(since), shared: &self.shared })
-        };
-        let events = stream::once(opened).flat_map(|opened| match opened {
-            Err(error) => stream::once(async { Err(error) }).boxed(),
-            Ok(open) => stream::unfold(open, |open| async { open.next().await.map(|event| (Ok(event), open)) }).boxed(),
-        });
-        events.boxed()
+            let open = OpenStream { number: self.shared.open_stream(), shared: Arc::clone(&self.shared) };
+            Ok(stream::unfold(open, |open| async { open.next().await.map(|event| (Ok(event), open)) }).boxed())
+        })
     }
 
     fn change<'a>(
@@ -199,18 +200,18 @@ impl Engine for SimEngine {
 }
 
 /// A stream's place in the world, given back when it is dropped.
-struct OpenStream<'a> {
+struct OpenStream {
     number: u64,
-    shared: &'a Shared,
+    shared: Arc<Shared>,
 }
 
-impl OpenStream<'_> {
+impl OpenStream {
     async fn next(&self) -> Option<EngineEvent> {
         self.shared.wait_for(|state| state.streams.get_mut(&self.number)?.pop_front()).await
     }
 }
 
-impl Drop for OpenStream<'_> {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.streams.remove(&self.number);
@@ -237,7 +238,7 @@ mod tests {
     use crate::engine::{ContainerState, EventAction};
     use crate::sim::script::{Ailment, ContainerScript, Lives, OnStop};
     use crate::sim::world::{Act, Fault};
-    use EventAction::{Create, Die, Kill, Pause, Restart, Start, Stop};
+    use EventAction::{Die, Kill, Pause, Restart, Start, Stop};
 
     fn engine_with(script: ContainerScript) -> (SimEngine, ContainerId) {
         let mut world = World::new(1);
@@ -245,22 +246,18 @@ mod tests {
         (SimEngine::new(world), id)
     }
 
-    async fn read(events: &mut BoxStream<'_, Result<EngineEvent, EngineError>>, count: usize) -> Vec<EventAction> {
+    async fn read(events: &mut EventStream, count: usize) -> Vec<EventAction> {
         events.by_ref().take(count).map(|event| event.unwrap().action).collect().await
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_restart_takes_its_time_and_every_stream_sees_it() {
         let (engine, id) = engine_with(ContainerScript::new("web"));
-        let mut all = engine.events(Some(0));
-        assert_eq!(read(&mut all, 2).await, [Create, Start]);
+        let mut all = engine.events().await.unwrap();
         let began = Instant::now();
         assert_eq!(engine.change(&id, &Change::Restart, None).await, Ok(Changed::Done));
         assert_eq!(began.elapsed(), Duration::from_millis(405));
         assert_eq!(read(&mut all, 5).await, [Kill(15), Die(0), Stop, Start, Restart]);
-        let newest = engine.inspect(&id).await.unwrap().started;
-        let mut late = engine.events(Some(newest));
-        assert_eq!(read(&mut late, 2).await, [Start, Restart]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,7 +265,7 @@ mod tests {
         let crash = Ailment::Exits { code: 3, after_ms: 90_000, lives: Lives::First(1) };
         let (engine, id) = engine_with(ContainerScript::new("job").ailment(crash));
         let began = Instant::now();
-        assert_eq!(read(&mut engine.events(None), 1).await, [Die(3)]);
+        assert_eq!(read(&mut engine.events().await.unwrap(), 1).await, [Die(3)]);
         assert_eq!(began.elapsed(), Duration::from_secs(90));
         assert_eq!(engine.list().await.unwrap()[0].state, ContainerState::Exited(3));
         assert_eq!(engine.change(&id, &Change::Start, None).await, Ok(Changed::Done));
@@ -277,7 +274,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_person_does_wakes_who_listens() {
         let (engine, _) = engine_with(ContainerScript::new("web"));
-        let mut events = engine.events(None);
+        let mut events = engine.events().await.unwrap();
         let listening = read(&mut events, 1);
         let acting = async {
             tokio::task::yield_now().await;
@@ -289,7 +286,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_engine_that_is_down_refuses_and_ends_its_streams() {
         let (engine, id) = engine_with(ContainerScript::new("web"));
-        let mut events = engine.events(Some(i64::MAX));
+        let mut events = engine.events().await.unwrap();
         let listening = async {
             let mut seen = Vec::new();
             while let Some(event) = events.next().await {
@@ -305,7 +302,7 @@ mod tests {
         assert!(matches!(engine.list().await, Err(EngineError::Unreachable(_))));
         assert!(matches!(engine.hello().await, Err(EngineError::Unreachable(_))));
         assert!(matches!(engine.change(&id, &Change::Start, None).await, Err(EngineError::Unreachable(_))));
-        assert!(matches!(engine.events(None).next().await, Some(Err(EngineError::Unreachable(_)))));
+        assert!(matches!(engine.events().await.map(|_| ()), Err(EngineError::Unreachable(_))));
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(engine.list().await.unwrap().len(), 1);
     }
@@ -327,7 +324,7 @@ mod tests {
         let (engine, id) = engine_with(script);
         let limit = Duration::from_secs(3_600);
         assert!(tokio::time::timeout(limit, engine.change(&id, &Change::Restart, None)).await.is_err());
-        drop(engine.events(None).next());
+        drop(engine.events());
         let state = engine.shared.catch_up();
         assert!(state.awaited.is_empty() && state.answers.is_empty() && state.streams.is_empty());
     }
@@ -335,7 +332,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn it_lives_in_real_time_too() {
         let (engine, id) = engine_with(ContainerScript::new("web"));
-        let mut events = engine.events(None);
+        let mut events = engine.events().await.unwrap();
         let (seen, changed) = tokio::join!(
             async {
                 events.by_ref().skip_while(|e| std::future::ready(e.as_ref().unwrap().action != Restart)).next().await

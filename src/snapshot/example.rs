@@ -71,7 +71,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             incident: None,
             phase: Phase::Idle,
             hold: None,
-            next_step: Step::Restart,
+            next_step: Some(Step::Restart),
             budget_remaining: 5,
             quarantine: None,
             paused: false,

@@ -179,7 +179,9 @@ impl Fleet {
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Service> {
         self.config.services.values().filter(|wanted| {
             !self.services.iter().any(|watched| {
-                watched.container.is_some() && watched.service.name == wanted.name && watched.service.host == wanted.host
+                watched.container.is_some()
+                    && watched.service.name == wanted.name
+                    && watched.service.host == wanted.host
             })
         })
     }
@@ -206,7 +208,8 @@ impl Fleet {
         let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
         let begins = detail.started > before.started;
         let since = if begins { estimate(detail.started, began, now) } else { before.since };
-        let known = Known { started: before.started.max(detail.started), since, changed: before.changed, detail, service };
+        let known =
+            Known { started: before.started.max(detail.started), since, changed: before.changed, detail, service };
         let state = known.detail.state;
         self.hosts[usize::from(host.0)].insert(id.clone(), known);
         if let Some(left) = left {
@@ -285,12 +288,21 @@ impl Fleet {
     }
 
     /// A container is not this service's any more: another that claims it takes its place, or there is none.
-    fn leave(&mut self, host: HostId, service: ServiceId, id: &ContainerId, instance: Instance, began: Mono, news: &mut News) {
+    fn leave(
+        &mut self,
+        host: HostId,
+        service: ServiceId,
+        id: &ContainerId,
+        instance: Instance,
+        began: Mono,
+        news: &mut News,
+    ) {
         if self.services[service.0 as usize].container.as_ref() != Some(id) {
             return;
         }
         let heirs = self.known(host).iter().filter(|(other, known)| known.service == Some(service) && *other != id);
-        let heir = heirs.max_by_key(|(_, known)| (is_alive(known.detail.state), known.started)).map(|(id, _)| id.clone());
+        let heir =
+            heirs.max_by_key(|(_, known)| (is_alive(known.detail.state), known.started)).map(|(id, _)| id.clone());
         self.services[service.0 as usize].container.clone_from(&heir);
         if let Some(heir) = heir {
             let state = self.known(host)[&heir].detail.state;
@@ -337,7 +349,14 @@ impl Fleet {
     }
 
     /// An event moved a container into another state. One from before its present life is old news.
-    fn transition(&mut self, host: HostId, event: &EngineEvent, received: Mono, state: ContainerState, news: &mut News) {
+    fn transition(
+        &mut self,
+        host: HostId,
+        event: &EngineEvent,
+        received: Mono,
+        state: ContainerState,
+        news: &mut News,
+    ) {
         let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) else { return };
         if event.time < known.started {
             return;

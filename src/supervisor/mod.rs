@@ -330,7 +330,11 @@ impl Supervisor {
                 "{}", operated.detail
             );
         }
-        self.step(Input::Finished { service: operation.service, attempt: operation.attempt, outcome: operated.outcome });
+        self.step(Input::Finished {
+            service: operation.service,
+            attempt: operation.attempt,
+            outcome: operated.outcome,
+        });
     }
 
     fn order(&mut self, request: Request) {
@@ -441,7 +445,8 @@ impl Supervisor {
     /// beside that.
     fn operate(&mut self, operation: Operation) {
         let Some(watched) = self.fleet.service(operation.service) else { return };
-        let known = self.fleet.container_of(watched).filter(|known| known.detail.id.short() == operation.instance.container);
+        let known =
+            self.fleet.container_of(watched).filter(|known| known.detail.id.short() == operation.instance.container);
         let container = known.map(|known| known.detail.id.clone());
         let change = change_of(operation.step, &watched.service.recovery.commands);
         let engine = Arc::clone(&self.hosts[usize::from(operation.host.0)].engine);
@@ -450,7 +455,10 @@ impl Supervisor {
         self.operating += 1;
         let work = self.tasks.spawn("operation", async move {
             let (Some(container), Some(change)) = (container, change) else {
-                return Operated { outcome: Outcome::Moot, detail: "the container it was decided for is not there".to_owned() };
+                return Operated {
+                    outcome: Outcome::Moot,
+                    detail: "the container it was decided for is not there".to_owned(),
+                };
             };
             let charged = async {
                 match charged {

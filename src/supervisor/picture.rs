@@ -141,16 +141,17 @@ impl Picture {
     /// Every engine was reached, and every check that can run has had a result.
     fn is_ready(&self, now: Now, services: &[ServiceStatus]) -> bool {
         let reached = self.hosts.iter().all(|host| host.link.up);
-        let running = |status: &&ServiceStatus| {
-            matches!(status.view.state, Some(iaso_policy::input::State::Running(_)))
-        };
-        let tried = services.iter().filter(running).all(|status| status.checks.iter().all(|check| check.evidence.is_some()));
+        let running =
+            |status: &&ServiceStatus| matches!(status.view.state, Some(iaso_policy::input::State::Running(_)));
+        let tried =
+            services.iter().filter(running).all(|status| status.checks.iter().all(|check| check.evidence.is_some()));
         (reached && tried) || now.mono.since(self.started.mono) >= PATIENCE
     }
 
     fn supervisor(&self, now: Now) -> ComponentStatus {
         let faults: u64 = self.violations.values().sum();
-        let message = (faults > 0).then(|| format!("{faults} actions were refused because they would have broken a law"));
+        let message =
+            (faults > 0).then(|| format!("{faults} actions were refused because they would have broken a law"));
         ComponentStatus { up: faults == 0, since: if faults == 0 { self.started } else { now }, message }
     }
 
@@ -161,17 +162,18 @@ impl Picture {
             short_id: known.detail.id.as_str()[..12].to_owned(),
             addresses: known.detail.networks.values().flatten().copied().collect(),
         });
-        let checks = watched.service.checks.iter().zip(&watched.subject.checks).zip(0..).map(|((check, name), number)| {
-            let seen = self.checks.get(&(view.service, CheckId(number)));
-            let Probe::Http(_) = &check.probe;
-            CheckStatus {
-                name: Arc::clone(name),
-                kind: "http",
-                evidence: seen.and_then(|seen| seen.evidence.clone()),
-                took: seen.map(|seen| seen.took.as_secs_f64()),
-                counts: seen.map_or((0, 0), |seen| seen.counts),
-            }
-        });
+        let checks =
+            watched.service.checks.iter().zip(&watched.subject.checks).zip(0..).map(|((check, name), number)| {
+                let seen = self.checks.get(&(view.service, CheckId(number)));
+                let Probe::Http(_) = &check.probe;
+                CheckStatus {
+                    name: Arc::clone(name),
+                    kind: "http",
+                    evidence: seen.and_then(|seen| seen.evidence.clone()),
+                    took: seen.map(|seen| seen.took.as_secs_f64()),
+                    counts: seen.map_or((0, 0), |seen| seen.counts),
+                }
+            });
         ServiceStatus {
             name: Arc::clone(&watched.subject.name),
             identity: watched.subject.identity.clone(),

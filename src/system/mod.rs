@@ -2,9 +2,9 @@
 
 pub mod build;
 pub mod clock;
-pub mod retry;
-pub mod resolver;
 pub mod heartbeat;
+pub mod resolver;
+pub mod retry;
 pub mod signals;
 pub mod tasks;
 pub mod tls;

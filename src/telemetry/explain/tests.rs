@@ -248,7 +248,7 @@ Next: nothing, until that changes.
 fn observing() {
     let mut web = broken("web", Trouble::Exited { code: 1 });
     web.view.hold = held(Hold::Observe, None);
-    web.view.next_step = Step::Start;
+    web.view.next_step = Some(Step::Start);
     let would = Event::Held { reason: Hold::Observe, until: None, step: Some(Step::Start) };
     let text = text(&web, &[record(-110, would)]);
     let end = "\
