@@ -108,6 +108,7 @@ async fn live(orders: &Orders) -> io::Result<u8> {
     let mut term = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(("0.0.0.0", orders.port)).await?;
     let fate = orders.fate.filter(|_| !(orders.once && lived_before()));
+    println!("serving on port {}", orders.port);
     let (mood, mut leaving) = watch::channel(Mood::Well);
     let tasks = Tasks::new();
     let befall = async {

@@ -233,7 +233,7 @@ pub(super) fn engine_error(error: Error) -> EngineError {
     }
 }
 
-fn no_engine(why: &str) -> EngineError {
+pub(super) fn no_engine(why: &str) -> EngineError {
     EngineError::Malformed(why.to_owned())
 }
 

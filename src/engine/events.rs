@@ -1,8 +1,6 @@
 //! The event stream, filtered at the engine: it keeps only its last 256 events, and HEALTHCHECK's exec events would push the
 //! others out.
 
-use std::io;
-
 use bollard::errors::Error;
 use bollard::models::EventMessage;
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,7 +10,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use url::form_urlencoded;
 
-use super::docker::engine_error;
+use super::docker::{engine_error, no_engine};
 use super::transport::Transport;
 use super::{EngineError, EngineEvent, EventStream, translate};
 
@@ -52,9 +50,7 @@ impl Lines {
                 }
             }
             if self.read.len() > LONGEST {
-                let why =
-                    io::Error::new(io::ErrorKind::InvalidData, format!("an event is longer than {LONGEST} bytes"));
-                return Err(engine_error(Error::IOError { err: why }));
+                return Err(no_engine(&format!("an event is longer than {LONGEST} bytes")));
             }
             match self.body.frame().await {
                 None => return Ok(None),

@@ -4,6 +4,8 @@ pub mod docker;
 mod events;
 pub mod image;
 pub mod operate;
+#[cfg(test)]
+mod scripted;
 mod translate;
 mod transport;
 pub mod watch;

@@ -112,3 +112,115 @@ fn refused(error: &EngineError, what: &str) -> Operated {
     };
     Operated::new(outcome, format!("{what}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use iaso_policy::input::EngineHealth;
+
+    use super::*;
+    use crate::engine::scripted::{Call, Scripted, id, running};
+
+    fn engine_with(state: ContainerState) -> Scripted {
+        let engine = Scripted::default();
+        engine.containers.lock().unwrap().insert(id('a'), ContainerDetail { state, ..running(id('a'), 100) });
+        engine
+    }
+
+    fn well() -> Scripted {
+        engine_with(ContainerState::Running(EngineHealth::None))
+    }
+
+    fn life(started: i64) -> Instance {
+        Instance { container: id('a').short(), started }
+    }
+
+    async fn restart(engine: &Scripted, expected: Instance) -> Outcome {
+        operate(engine, &id('a'), expected, &Change::Restart, None, ready(true)).await.outcome
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_made_once_to_the_life_it_was_decided_for() {
+        let engine = well();
+        // Learned from an event, a life's stamp is slightly later than the engine's record.
+        for expected in [life(100), life(101)] {
+            assert_eq!(restart(&engine, expected).await, Outcome::Done);
+        }
+        assert_eq!(engine.asked.lock().unwrap().len(), 2);
+        assert_eq!(restart(&engine, life(99)).await, Outcome::Moot, "a newer life");
+        assert_eq!(engine.asked.lock().unwrap().len(), 2, "and the engine is not asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_paused_or_going_is_left_alone() {
+        for state in [ContainerState::Paused, ContainerState::Removing, ContainerState::Dead, ContainerState::Created] {
+            let engine = engine_with(state);
+            assert_eq!(restart(&engine, life(100)).await, Outcome::Moot, "{state:?}");
+            assert_eq!(*engine.asked.lock().unwrap(), [], "{state:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_or_a_command_needs_something_that_runs() {
+        let engine = engine_with(ContainerState::Exited(1));
+        for change in [Change::Signal(1), Change::Exec(vec!["/heal".to_owned()])] {
+            let operated = operate(&engine, &id('a'), life(100), &change, None, ready(true)).await;
+            assert_eq!(operated.outcome, Outcome::Failed);
+            assert!(operated.detail.contains("does not run"), "{}", operated.detail);
+        }
+        assert_eq!(restart(&engine, life(100)).await, Outcome::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_its_charge_in_time_the_engine_is_not_asked() {
+        let engine = well();
+        let refused = operate(&engine, &id('a'), life(100), &Change::Restart, None, ready(false)).await;
+        assert_eq!(refused.outcome, Outcome::Uncharged);
+        let begun = tokio::time::Instant::now();
+        let slow = operate(&engine, &id('a'), life(100), &Change::Restart, None, pending()).await;
+        assert_eq!(slow.outcome, Outcome::Uncharged);
+        assert_eq!(begun.elapsed(), CHARGE_BOUND);
+        assert_eq!(*engine.asked.lock().unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_hangs_gives_its_place_back() {
+        let engine = well();
+        engine.hang(Call::Change);
+        for (own, asked, bound) in [(None, None, 15), (Some(3), None, 8), (Some(3), Some(20), 25)] {
+            let own = own.map(Duration::from_secs);
+            engine.containers.lock().unwrap().get_mut(&id('a')).unwrap().stop_grace = own;
+            let begun = tokio::time::Instant::now();
+            let grace = asked.map(Duration::from_secs);
+            let operated = operate(&engine, &id('a'), life(100), &Change::Stop, grace, ready(true)).await;
+            assert_eq!(operated.outcome, Outcome::TimedOut);
+            assert_eq!(begun.elapsed(), Duration::from_secs(bound));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_hangs_is_an_engine_out_of_reach_and_nothing_is_done() {
+        let engine = well();
+        engine.hang(Call::Inspect(id('a')));
+        assert_eq!(restart(&engine, life(100)).await, Outcome::Unreachable);
+        assert_eq!(*engine.asked.lock().unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_refusal_has_its_outcome() {
+        let denied = "by a proxy".to_owned();
+        for (error, outcome) in [
+            (EngineError::NotRunning(String::new()), Outcome::Unreachable),
+            (EngineError::NotFound, Outcome::NotFound),
+            (EngineError::NotPermitted(denied), Outcome::NotPermitted),
+            (EngineError::Conflict(String::new()), Outcome::Failed),
+            (EngineError::Failed { status: 500, message: String::new() }, Outcome::Failed),
+        ] {
+            let engine = well();
+            *engine.answer.lock().unwrap() = Some(error);
+            assert_eq!(restart(&engine, life(100)).await, outcome);
+        }
+        assert_eq!(restart(&Scripted::default(), life(100)).await, Outcome::NotFound);
+    }
+}

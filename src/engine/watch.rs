@@ -229,6 +229,7 @@ impl<'a> Session<'a> {
                 Some(id) = looks.recv() => self.ask_look(id),
                 _ = lists.tick() => self.ask_list(),
                 _ = quiet.tick() => self.ask_ping(),
+                () = self.watch.updates.closed() => return Err(Ended::Closed),
             }
         }
     }
@@ -332,9 +333,188 @@ impl<'a> Session<'a> {
     fn tell(&self, update: Update) -> impl Future<Output = Result<(), Ended>> + Send + use<'a> {
         let updates = &self.watch.updates;
         async move { updates.send(update).await.map_err(|_| Ended::Closed) }
+    async fn tell(&mut self, update: Update) -> Result<(), Ended> {
+        self.watch.updates.send(update).await.map_err(|_| Ended::Closed)
     }
 }
 
 async fn bounded<T>(bound: Duration, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
     timeout(bound, call).await.unwrap_or(Err(EngineError::TimedOut(bound)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::scripted::{Call, Scripted, event, id, running};
+
+    struct Watched {
+        engine: Arc<Scripted>,
+        updates: mpsc::Receiver<Update>,
+        handle: WatchHandle,
+        _tasks: crate::system::tasks::Tasks,
+    }
+
+    impl Watched {
+        fn over(engine: Scripted) -> Self {
+            let engine = Arc::new(engine);
+            let (told, updates) = mpsc::channel(16);
+            let (watch, handle) = Watch::new(Arc::clone(&engine) as Arc<dyn Engine>, Clock::new(), told);
+            let tasks = crate::system::tasks::Tasks::new();
+            tasks.spawn("watch", async move { watch.run().await });
+            Self { engine, updates, handle, _tasks: tasks }
+        }
+
+        /// Over an engine with the containers `a` and `b`, up already.
+        async fn up() -> Self {
+            let engine = Scripted::default();
+            for digit in ['a', 'b'] {
+                engine.containers.lock().unwrap().insert(id(digit), running(id(digit), 100));
+            }
+            let mut watched = Self::over(engine);
+            assert!(
+                matches!(watched.next().await, Update::Up { engine_started: false, containers, .. } if containers.len() == 2)
+            );
+            watched
+        }
+
+        async fn next(&mut self) -> Update {
+            self.updates.recv().await.unwrap()
+        }
+
+        /// The next event: whose, what, and whether it came with detail.
+        async fn next_event(&mut self) -> (ContainerId, EventAction, bool) {
+            match self.next().await {
+                Update::Event { event, detail, .. } => (event.container, event.action, detail.is_some()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_die_is_told_while_another_containers_inspect_hangs() {
+        let mut watched = Watched::up().await;
+        watched.engine.hang(Call::Inspect(id('a')));
+        watched.engine.tell(event(id('a'), EventAction::Start));
+        watched.engine.tell(event(id('b'), EventAction::Die(1)));
+        let begun = tokio::time::Instant::now();
+        assert_eq!(watched.next_event().await, (id('b'), EventAction::Die(1), false));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(watched.next_event().await, (id('a'), EventAction::Start, false));
+        assert_eq!(begun.elapsed(), ANSWER_BOUND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_containers_events_keep_their_order() {
+        let mut watched = Watched::up().await;
+        watched.engine.hang(Call::Inspect(id('a')));
+        for action in [EventAction::Start, EventAction::Die(1), EventAction::Start, EventAction::Die(2)] {
+            watched.engine.tell(event(id('a'), action));
+        }
+        for action in [EventAction::Start, EventAction::Die(1), EventAction::Start, EventAction::Die(2)] {
+            assert_eq!(watched.next_event().await, (id('a'), action, false));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_comes_with_the_container_as_it_is() {
+        let mut watched = Watched::up().await;
+        watched.engine.tell(event(id('a'), EventAction::Start));
+        assert_eq!(watched.next_event().await, (id('a'), EventAction::Start, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_while_the_first_list_is_made_is_told_after_it() {
+        let engine = Scripted::default();
+        engine.hang(Call::List);
+        let mut watched = Watched::over(engine);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        watched.engine.tell(event(id('a'), EventAction::Die(1)));
+        watched.engine.tell(event(id('b'), EventAction::Die(2)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(watched.updates.is_empty(), "held back");
+        watched.engine.release(&Call::List);
+        assert!(matches!(watched.next().await, Update::Up { .. }));
+        assert_eq!(watched.next_event().await, (id('a'), EventAction::Die(1), false));
+        assert_eq!(watched.next_event().await, (id('b'), EventAction::Die(2), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_never_lists_is_not_up() {
+        let engine = Scripted::default();
+        engine.hang(Call::List);
+        let mut watched = Watched::over(engine);
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("did not answer")));
+        watched.engine.release(&Call::List);
+        assert!(matches!(watched.next().await, Update::Up { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_is_down_and_not_started_anew_when_it_comes_back() {
+        let mut watched = Watched::up().await;
+        watched.engine.hang(Call::Ping);
+        let begun = tokio::time::Instant::now();
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("did not answer")));
+        assert_eq!(begun.elapsed(), PING_EVERY + ANSWER_BOUND);
+        watched.engine.release(&Call::Ping);
+        assert!(matches!(watched.next().await, Update::Up { engine_started: false, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_did_not_listen_has_started_anew() {
+        let mut watched = Watched::up().await;
+        *watched.engine.hello.lock().unwrap() = Some(EngineError::NotRunning("refused".to_owned()));
+        watched.engine.end_events();
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("stream ended")));
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("not running")));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        *watched.engine.hello.lock().unwrap() = None;
+        assert!(
+            matches!(watched.next().await, Update::Up { engine_started: true, .. }),
+            "and told once, not at each try"
+        );
+        let tries = *watched.engine.hellos.lock().unwrap();
+        assert!((10..30).contains(&tries), "{tries} tries in a minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_broke_is_not_an_engine_that_started() {
+        let mut watched = Watched::up().await;
+        watched.engine.end_events();
+        assert!(matches!(watched.next().await, Update::Down { .. }));
+        assert!(matches!(watched.next().await, Update::Up { engine_started: false, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_list_comes_every_half_minute_and_its_failure_is_not_the_links() {
+        let mut watched = Watched::up().await;
+        let begun = tokio::time::Instant::now();
+        assert!(matches!(watched.next().await, Update::Listed { containers, .. } if containers.len() == 2));
+        assert_eq!(begun.elapsed(), LIST_EVERY);
+        watched.engine.hang(Call::List);
+        tokio::time::sleep(LIST_EVERY + LIST_BOUND * 2).await;
+        watched.engine.tell(event(id('a'), EventAction::Die(1)));
+        assert_eq!(watched.next_event().await.1, EventAction::Die(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_tells_what_is_or_that_nothing_is() {
+        let mut watched = Watched::up().await;
+        for (digit, there) in [('a', true), ('c', false)] {
+            assert!(watched.handle.look(id(digit)));
+            match watched.next().await {
+                Update::Looked { id: whose, detail, .. } => assert_eq!((whose, detail.is_some()), (id(digit), there)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_when_nobody_listens() {
+        let engine = Arc::new(Scripted::default());
+        *engine.hello.lock().unwrap() = Some(EngineError::NotRunning("missing".to_owned()));
+        let (told, updates) = mpsc::channel(16);
+        let (watch, _handle) = Watch::new(engine, Clock::new(), told);
+        drop(updates);
+        watch.run().await;
+    }
 }

@@ -1,0 +1,238 @@
+//! What every engine must do, the simulated one too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use iaso::engine::EventAction::{Create, Destroy, Die, Health, Kill, Pause, Rename, Restart, Start, Stop, Unpause};
+use iaso::engine::{Change, Changed, ContainerId, ContainerState, EngineError};
+use iaso::policy::input::{EngineHealth, RestartPolicy};
+use libtest_mimic::Trial;
+
+use crate::docker_rig::with_shared;
+use crate::rig::{Hurt, Patient, Rig, actions, inspect, story, until_state};
+use crate::support::{Need, test};
+
+/// The suite over the machine's engine.
+pub fn tests() -> Vec<Trial> {
+    macro_rules! suite {
+        ($($name:ident),+ $(,)?) => {
+            vec![$(test(concat!("conformance::", stringify!($name)), &[Need::Engine], || with_shared(|rig| async move { $name(&rig).await }))),+]
+        };
+    }
+    suite![
+        says_hello,
+        lists_what_it_inspects,
+        tells_a_crash,
+        tells_a_persons_stop,
+        tells_a_kill,
+        tells_a_pause,
+        tells_a_restart_by_the_api,
+        tells_a_change_of_health,
+        tells_a_rename_and_a_removal,
+        runs_a_command,
+        says_when_there_is_nothing_to_do,
+        says_when_there_is_no_such_container,
+        says_when_the_state_forbids_it,
+        restarts_what_has_exited,
+        keeps_the_grace_of_one_that_ignores_sigterm,
+        tells_the_end_of_the_logs,
+        restarts_by_its_own_policy,
+    ]
+}
+
+fn running(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running(_))
+}
+
+async fn says_hello<R: Rig>(rig: &R) {
+    let info = rig.engine().hello().await.expect("hello");
+    assert!(info.api >= (1, 41), "{info:?}");
+    assert!(!info.version.is_empty());
+    rig.engine().ping().await.expect("ping");
+}
+
+async fn lists_what_it_inspects<R: Rig>(rig: &R) {
+    let labels = BTreeMap::from([("iaso.enable".to_owned(), "true".to_owned())]);
+    let patient = Patient {
+        healthcheck: true,
+        restart: RestartPolicy::OnFailure(4),
+        stop_grace: Some(Duration::from_secs(7)),
+        labels: labels.clone(),
+        ..Patient::default()
+    };
+    let id = rig.make(patient).await;
+    let inspected = until_state(rig, &id, |state| state == ContainerState::Running(EngineHealth::Healthy)).await;
+    let listed = rig.engine().list().await.expect("list");
+    let listed = listed.into_iter().find(|detail| detail.id == id).expect("it is in the list");
+    assert_eq!(listed, inspected);
+    assert_eq!(inspected.restart, RestartPolicy::OnFailure(4));
+    assert_eq!(inspected.stop_grace, Some(Duration::from_secs(7)));
+    assert_eq!(inspected.labels.get("iaso.enable"), labels.get("iaso.enable"));
+    assert_eq!(inspected.stop_signal, 15);
+    let check = inspected.healthcheck.expect("its HEALTHCHECK");
+    assert_eq!((check.interval, check.retries), (Duration::from_millis(100), 2));
+    assert!(inspected.started > 1_700_000_000_000_000_000, "{}", inspected.started);
+    assert!(!format!("{inspected:?}").contains("s3cret"), "the environment is not taken over");
+}
+
+async fn tells_a_crash<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let before = inspect(rig, &id).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Exit(3)).await;
+    let story = story(&mut events, &id, Die(3)).await;
+    assert_eq!(actions(&story), [Die(3)], "no stop signal before it");
+    let after = until_state(rig, &id, |state| state == ContainerState::Exited(3)).await;
+    assert_eq!(after.started, before.started, "the same life");
+    assert!(after.finished > after.started);
+    assert!(story[0].1 > after.started, "events and records share the engine's clock");
+}
+
+async fn tells_a_persons_stop<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Stop).await;
+    let story = actions(&story(&mut events, &id, Stop).await);
+    assert_eq!(story, [Kill(15), Die(0), Stop]);
+}
+
+async fn tells_a_kill<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Kill).await;
+    let story = actions(&story(&mut events, &id, Die(137)).await);
+    assert_eq!(story, [Kill(9), Die(137)]);
+}
+
+async fn tells_a_pause<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Pause).await;
+    assert_eq!(inspect(rig, &id).await.state, ContainerState::Paused);
+    rig.hurt(&id, Hurt::Unpause).await;
+    assert_eq!(actions(&story(&mut events, &id, Unpause).await), [Pause, Unpause]);
+    assert!(running(inspect(rig, &id).await.state));
+}
+
+async fn tells_a_restart_by_the_api<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let before = inspect(rig, &id).await;
+    let mut events = rig.engine().events().await.expect("events");
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    let story = story(&mut events, &id, Restart).await;
+    assert_eq!(actions(&story), [Kill(15), Die(0), Stop, Start, Restart]);
+    let after = inspect(rig, &id).await;
+    assert!(after.started > before.started, "a new life");
+    let start = story.iter().find(|(action, _)| *action == Start).expect("the start").1;
+    assert!(start >= after.started, "an event's stamp is never earlier than the life it begins");
+}
+
+async fn tells_a_change_of_health<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { healthcheck: true, ..Patient::default() }).await;
+    until_state(rig, &id, |state| state == ContainerState::Running(EngineHealth::Healthy)).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Sick).await;
+    let verdict = Health(EngineHealth::Unhealthy);
+    assert_eq!(actions(&story(&mut events, &id, verdict).await), [verdict], "no exec events among them");
+    assert_eq!(inspect(rig, &id).await.state, ContainerState::Running(EngineHealth::Unhealthy));
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    until_state(rig, &id, |state| state == ContainerState::Running(EngineHealth::Healthy)).await;
+}
+
+async fn tells_a_rename_and_a_removal<R: Rig>(rig: &R) {
+    let mut events = rig.engine().events().await.expect("events");
+    let id = rig.make(Patient::default()).await;
+    assert_eq!(actions(&story(&mut events, &id, Start).await), [Create, Start]);
+    let name = rig.free_name();
+    rig.hurt(&id, Hurt::Rename(name.clone())).await;
+    story(&mut events, &id, Rename).await;
+    assert_eq!(inspect(rig, &id).await.name, name);
+    rig.hurt(&id, Hurt::Remove).await;
+    story(&mut events, &id, Destroy).await;
+    assert_eq!(rig.engine().inspect(&id).await, Err(EngineError::NotFound));
+    assert!(rig.engine().list().await.expect("list").iter().all(|detail| detail.id != id));
+}
+
+async fn runs_a_command<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    assert_eq!(rig.engine().change(&id, &Change::Exec(rig.command(true)), None).await, Ok(Changed::Done));
+    let failed = rig.engine().change(&id, &Change::Exec(rig.command(false)), None).await;
+    assert!(matches!(failed, Ok(Changed::CommandFailed(code)) if code != 0), "{failed:?}");
+    let missing = rig.engine().change(&id, &Change::Exec(vec!["/no/such/command".to_owned()]), None).await;
+    assert!(!matches!(missing, Ok(Changed::Done | Changed::Already)), "{missing:?}");
+}
+
+async fn says_when_there_is_nothing_to_do<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    assert_eq!(rig.engine().change(&id, &Change::Start, None).await, Ok(Changed::Already));
+    assert_eq!(rig.engine().change(&id, &Change::Stop, None).await, Ok(Changed::Done));
+    assert_eq!(rig.engine().change(&id, &Change::Stop, None).await, Ok(Changed::Already));
+}
+
+async fn says_when_there_is_no_such_container<R: Rig>(rig: &R) {
+    let engine = rig.engine();
+    let nobody = ContainerId::new(&"0123456789abcdef".repeat(4)).expect("an id");
+    assert_eq!(engine.inspect(&nobody).await, Err(EngineError::NotFound));
+    assert_eq!(engine.logs(&nobody, 10).await, Err(EngineError::NotFound));
+    let command = Change::Exec(rig.command(true));
+    for change in [Change::Start, Change::Stop, Change::Restart, Change::Signal(1), command] {
+        assert_eq!(engine.change(&nobody, &change, None).await, Err(EngineError::NotFound), "{change:?}");
+    }
+}
+
+async fn says_when_the_state_forbids_it<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    rig.hurt(&id, Hurt::Stop).await;
+    for change in [Change::Signal(1), Change::Exec(rig.command(true))] {
+        let refused = rig.engine().change(&id, &change, None).await;
+        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{change:?}: {refused:?}");
+    }
+}
+
+async fn restarts_what_has_exited<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let before = inspect(rig, &id).await;
+    rig.hurt(&id, Hurt::Exit(1)).await;
+    until_state(rig, &id, |state| state == ContainerState::Exited(1)).await;
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    let after = until_state(rig, &id, running).await;
+    assert!(after.started > before.started);
+}
+
+async fn keeps_the_grace_of_one_that_ignores_sigterm<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { ignores_term: true, ..Patient::default() }).await;
+    let mut events = rig.engine().events().await.expect("events");
+    let grace = Duration::from_secs(2);
+    assert_eq!(rig.engine().change(&id, &Change::Stop, Some(grace)).await, Ok(Changed::Done));
+    let story = story(&mut events, &id, Stop).await;
+    assert_eq!(actions(&story), [Kill(15), Kill(9), Die(137), Stop]);
+    let waited = Duration::from_nanos((story[2].1 - story[0].1).try_into().expect("in order"));
+    assert!(waited >= grace, "{waited:?}");
+}
+
+async fn tells_the_end_of_the_logs<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    let until_said = async {
+        loop {
+            let logs = rig.engine().logs(&id, 10).await.expect("logs");
+            if logs.lines().count() == 2 {
+                return logs;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let logs = tokio::time::timeout(crate::rig::PATIENCE, until_said).await.expect("two lives, a line each");
+    let last = rig.engine().logs(&id, 1).await.expect("logs");
+    assert_eq!(logs.lines().last(), last.lines().next());
+    assert_eq!(last.lines().count(), 1);
+}
+
+async fn restarts_by_its_own_policy<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { restart: RestartPolicy::Always, ..Patient::default() }).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Exit(1)).await;
+    assert_eq!(actions(&story(&mut events, &id, Start).await), [Die(1), Start]);
+    let after = until_state(rig, &id, running).await;
+    assert_eq!(after.restart_count, 1);
+}

@@ -1,0 +1,23 @@
+//! The engine edge against real engines, and against false ones that misbehave.
+#![allow(unreachable_pub, reason = "an executable has no outside")]
+
+mod conformance;
+mod docker_rig;
+mod fake;
+mod faults;
+mod outage;
+mod own_dockerd;
+mod rig;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut tests = conformance::tests();
+    tests.extend(faults::tests());
+    tests.extend(outage::tests());
+    let code = support::conclude(tests);
+    docker_rig::remove_image();
+    code
+}

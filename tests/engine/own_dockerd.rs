@@ -1,0 +1,116 @@
+//! A dockerd of the test's own, in a network of its own, with every file under `target/`: what may be stopped and frozen.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use iaso::config::validated::HostAddress;
+use iaso::engine::Engine;
+use iaso::engine::docker::Docker;
+use iaso::system::tasks::Tasks;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::rig::PATIENCE;
+
+/// The engine; ended, and its files removed, when it is dropped.
+pub struct OwnDockerd {
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl OwnDockerd {
+    /// Started, and answering.
+    pub async fn start() -> Self {
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let dir = TempDir::with_prefix_in("iaso-test-", scratch).expect("a directory");
+        fs::write(dir.path().join("daemon.json"), "{}").expect("an empty configuration");
+        let mut dockerd = Self { dir, child: None };
+        dockerd.start_again().await;
+        dockerd
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("docker.sock")
+    }
+
+    /// Starts it on the files that it left, and waits until it answers.
+    pub async fn start_again(&mut self) {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let log = fs::OpenOptions::new().create(true).append(true).open(at("log")).expect("a log");
+        let child = Command::new("unshare")
+            .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"])
+            .args(["--config-file", &at("daemon.json"), "--data-root", &at("data"), "--exec-root", &at("exec")])
+            .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("docker.sock"))])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .expect("unshare");
+        self.child = Some(child);
+        let docker = Docker::new(HostAddress::Unix(self.socket()), Tasks::new()).expect("a client");
+        let answers = async {
+            while docker.ping().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, answers).await.is_err() {
+            panic!("dockerd does not answer:\n{}", fs::read_to_string(at("log")).unwrap_or_default());
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(&mut self) {
+        self.send(Signal::TERM);
+        self.stopped().await;
+    }
+
+    /// Waits until it has ended.
+    pub async fn stopped(&mut self) {
+        while self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_none())) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.child = None;
+    }
+
+    /// Sends dockerd a signal (`unshare` has become it).
+    pub fn send(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(child.id().try_into().expect("a process id")).expect("a process id");
+        kill_process(pid, signal).expect("a signal");
+    }
+}
+
+impl Drop for OwnDockerd {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            for signal in [Signal::CONT, Signal::TERM] {
+                let _ = pid.map(|pid| kill_process(pid, signal));
+            }
+            let ended = (0..600).any(|_| {
+                std::thread::sleep(Duration::from_millis(50));
+                !matches!(child.try_wait(), Ok(None))
+            });
+            if !ended {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        let beneath = self.dir.path().display().to_string();
+        let containerd = fs::read_to_string(self.dir.path().join("exec/containerd/containerd.pid")).unwrap_or_default();
+        if let Some(pid) = containerd.trim().parse().ok().and_then(Pid::from_raw) {
+            // Only if the number is still that of the containerd on our files.
+            let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            if command.contains(&beneath) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let ours = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&beneath));
+        for at in ours {
+            let _ = Command::new("umount").args(["-l", at]).status();
+        }
+    }
+}
