@@ -40,7 +40,7 @@ pub async fn daemon(config_file: Option<&Path>, observe: bool) -> Result<(), Fai
         observe = config.fleet.observe,
         "iaso starts"
     );
-    let edges = real_edges(&config, Tasks::new(), Clock::new())?;
+    let edges = real_edges(&config, &Tasks::new(), Clock::new())?;
     let asked_to_stop = async {
         loop {
             match signals.recv().await {
@@ -69,18 +69,21 @@ pub enum Failure {
     /// Something it needs cannot be had.
     #[error("{0}")]
     Unavailable(String),
+    /// The answer is "no".
+    #[error("{0}")]
+    No(String),
     /// A fault of Iaso's own.
     #[error("{0}")]
     Internal(String),
 }
 
-fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
+pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
     config::load(file, &|name| std::env::var(name).ok())
         .map_err(|mistakes| Failure::Configuration(mistakes.to_string()))
 }
 
 /// The real world around the daemon.
-fn real_edges(config: &Config, tasks: Tasks, clock: Clock) -> Result<Edges, Failure> {
+fn real_edges(config: &Config, tasks: &Tasks, clock: Clock) -> Result<Edges, Failure> {
     let engines = config.hosts.iter().map(|host| {
         let docker = Docker::new(host.address.clone(), tasks.clone());
         let engine: Arc<dyn Engine> = Arc::new(docker.map_err(|error| Failure::Internal(error.to_string()))?);
@@ -104,7 +107,7 @@ fn real_edges(config: &Config, tasks: Tasks, clock: Clock) -> Result<Edges, Fail
 }
 
 /// Where an engine is, as far as its address tells.
-fn site(host: &Host) -> EngineSite {
+pub(super) fn site(host: &Host) -> EngineSite {
     match &host.address {
         // A user's own engine keeps its networks in a namespace of its own.
         HostAddress::Unix(path) if path.starts_with("/run/user") => EngineSite::Apart,

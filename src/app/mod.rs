@@ -2,6 +2,8 @@
 
 pub mod commands;
 mod own;
+pub mod probe;
+pub mod replay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -11,13 +11,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 pub use exit::Exit;
 
 use self::client::{ClientError, Daemon};
 use crate::api::services::{Accepted, Services};
+use crate::app::commands::{self, Failure};
+use crate::app::{probe, replay};
+use crate::demo::patient;
 use crate::system::build::{REVISION, VERSION};
 use crate::telemetry::explain::Explanation;
 
@@ -40,6 +43,52 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The daemon: watches, heals, explains
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Decide and record everything, touch nothing
+        #[arg(long)]
+        observe: bool,
+    },
+    /// Run a service's checks once, without a daemon, and show every step
+    Probe {
+        /// The service's name
+        #[arg(value_parser = service_name)]
+        service: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Run a flight recording through the policy and print every decision
+    Replay {
+        /// A segment (DATA_DIR/flight/*.jsonl), or a folder of them
+        file: PathBuf,
+        /// Accept another version's recording
+        #[arg(long)]
+        anyway: bool,
+    },
+    #[command(flatten)]
+    Ask(Ask),
+    /// Which version this is
+    Version,
+    /// The program that the demo's and the tests' containers run
+    #[command(hide = true, disable_help_flag = true)]
+    Patient {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration [default: $IASO_CONFIG, else /etc/iaso/iaso.toml, else discovery by labels only]
+    #[arg(long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What a running daemon is asked.
+#[derive(Debug, Subcommand)]
+enum Ask {
     /// Every service, and what Iaso does about it
     Status {
         /// How the answer looks
@@ -82,8 +131,6 @@ enum Command {
         #[arg(long, value_name = "ADDRESS:PORT")]
         address: Option<SocketAddr>,
     },
-    /// Which version this is
-    Version,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,43 +158,88 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&error, Exit::Internal),
-    };
-    match runtime.block_on(run(cli, wants_colour())) {
-        Ok(said) => {
-            // A reader that has seen enough, such as `head`, is no failure.
-            let _ = std::io::stdout().write_all(said.text.as_bytes());
-            said.exit.into()
+    match cli.command {
+        Command::Run { config, observe } => work(2, commands::daemon(config.file.as_deref(), observe)),
+        Command::Probe { service, config } => work(1, probe::once(config.file.as_deref(), &service)),
+        Command::Replay { file, anyway } => conclude(replay::print(&file, anyway)),
+        Command::Patient { args } => patient::run(args.into_iter()),
+        Command::Version => say(&Said { text: format!("iaso {VERSION} ({REVISION})\n"), exit: Exit::Done }),
+        Command::Ask(ask) => {
+            let socket = cli.socket.unwrap_or_else(|| DEFAULT_SOCKET.into());
+            match runtime(1) {
+                Ok(runtime) => match runtime.block_on(run(ask, socket, wants_colour())) {
+                    Ok(said) => say(&said),
+                    Err(error) => complain(&error, error.exit()),
+                },
+                Err(error) => complain(&error, Exit::Internal),
+            }
         }
-        Err(error) => complain(&error, error.exit()),
     }
 }
 
-async fn run(cli: Cli, colour: bool) -> Result<Said, ClientError> {
-    let socket = cli.socket.unwrap_or_else(|| DEFAULT_SOCKET.into());
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    match workers {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
+    }
+}
+
+/// Does what needs no daemon, or is the daemon.
+fn work(workers: usize, work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    match runtime(workers) {
+        Ok(runtime) => {
+            let done = runtime.block_on(work);
+            // A name look-up or a disk that hangs in a thread of the runtime must not keep the process.
+            runtime.shutdown_background();
+            conclude(done)
+        }
+        Err(error) => complain(&error, Exit::Internal),
+    }
+}
+
+fn conclude(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            let exit = match failure {
+                Failure::Configuration(_) => Exit::Configuration,
+                Failure::Unavailable(_) => Exit::Unavailable,
+                Failure::No(_) => Exit::No,
+                Failure::Internal(_) => Exit::Internal,
+            };
+            complain(&failure, exit)
+        }
+    }
+}
+
+fn say(said: &Said) -> ExitCode {
+    // A reader that has seen enough, such as `head`, is no failure.
+    let _ = std::io::stdout().write_all(said.text.as_bytes());
+    said.exit.into()
+}
+
+async fn run(ask: Ask, socket: PathBuf, colour: bool) -> Result<Said, ClientError> {
     let daemon = Daemon::Socket(socket.clone());
-    let text = match cli.command {
-        Command::Status { output: Output::Table } => table::services(&daemon.get("/api/v1/services").await?, colour),
-        Command::Status { output: Output::Json } => json(&daemon.get::<Services>("/api/v1/services").await?),
-        Command::Explain { service, json: as_json } => {
+    let text = match ask {
+        Ask::Status { output: Output::Table } => table::services(&daemon.get("/api/v1/services").await?, colour),
+        Ask::Status { output: Output::Json } => json(&daemon.get::<Services>("/api/v1/services").await?),
+        Ask::Explain { service, json: as_json } => {
             let answer: Explained = daemon.get(&format!("/api/v1/services/{service}")).await?;
             if as_json { json(&answer.explain) } else { answer.explain.to_string() }
         }
-        Command::Restart { service, now } => {
+        Ask::Restart { service, now } => {
             let answer = daemon.post(&format!("/api/v1/services/{service}/restart?now={now}")).await?;
             accepted(&answer, "is being restarted")
         }
-        Command::Pause { service } => {
+        Ask::Pause { service } => {
             let answer = daemon.post(&format!("/api/v1/services/{service}/pause")).await?;
             accepted(&answer, "is paused: Iaso leaves it alone until `iaso resume`")
         }
-        Command::Resume { service } => {
+        Ask::Resume { service } => {
             let answer = daemon.post(&format!("/api/v1/services/{service}/resume")).await?;
             accepted(&answer, "is in Iaso's care again")
         }
-        Command::Health { address } => {
+        Ask::Health { address } => {
             let daemon = match address {
                 Some(address) => Daemon::Tcp(address),
                 None if socket.exists() => daemon,
@@ -155,7 +247,6 @@ async fn run(cli: Cli, colour: bool) -> Result<Said, ClientError> {
             };
             return Ok(health(&daemon).await);
         }
-        Command::Version => format!("iaso {VERSION} ({REVISION})\n"),
     };
     Ok(Said { text, exit: Exit::Done })
 }

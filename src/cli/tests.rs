@@ -83,10 +83,15 @@ async fn obey(mut orders: mpsc::Receiver<Request>) {
     }
 }
 
+async fn asked(cli: Cli, colour: bool) -> Result<Said, ClientError> {
+    let Command::Ask(ask) = cli.command else { panic!("not a question to a daemon: {:?}", cli.command) };
+    run(ask, cli.socket.unwrap(), colour).await
+}
+
 async fn answer(socket: &Path, args: &[&str]) -> Result<Said, ClientError> {
     let socket = socket.to_str().unwrap();
     let cli = Cli::try_parse_from(["iaso", "--socket", socket].iter().chain(args)).unwrap();
-    run(cli, false).await
+    asked(cli, false).await
 }
 
 #[tokio::test]
@@ -109,7 +114,7 @@ async fn colours_are_for_terminals() {
     let socket = daemon.dir.path().join("iaso.sock");
     for colour in [true, false] {
         let cli = Cli::try_parse_from(["iaso", "--socket", socket.to_str().unwrap(), "status"]).unwrap();
-        let text = run(cli, colour).await.unwrap().text;
+        let text = asked(cli, colour).await.unwrap().text;
         assert_eq!(text.contains("\u{1b}[31munhealthy\u{1b}[0m"), colour, "{text}");
         assert_eq!(text.contains('\u{1b}'), colour, "{text}");
     }

@@ -330,9 +330,6 @@ impl<'a> Session<'a> {
         self.asked.push(question.boxed());
     }
 
-    fn tell(&self, update: Update) -> impl Future<Output = Result<(), Ended>> + Send + use<'a> {
-        let updates = &self.watch.updates;
-        async move { updates.send(update).await.map_err(|_| Ended::Closed) }
     async fn tell(&mut self, update: Update) -> Result<(), Ended> {
         self.watch.updates.send(update).await.map_err(|_| Ended::Closed)
     }

@@ -130,6 +130,11 @@ impl Policy {
         self.services.iter().flatten().map(|service| self.view_of(service))
     }
 
+    /// What each defined service's memory is kept under.
+    pub fn identities(&self) -> impl Iterator<Item = (ServiceId, &Identity)> {
+        self.services.iter().flatten().map(|service| (service.id, &service.spec.identity))
+    }
+
     /// One service.
     pub fn view(&self, service: ServiceId) -> Option<ServiceView> {
         self.service(service).map(|service| self.view_of(service))

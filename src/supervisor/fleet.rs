@@ -254,7 +254,7 @@ impl Fleet {
         let host_name = Arc::from(self.config.hosts[usize::from(host.0)].name.as_str());
         let spec = watched.service.spec(watched.identity.clone(), host);
         let subject = Arc::new(Subject {
-            name: Arc::from(watched.name),
+            name: self.free_name(&watched),
             identity: watched.identity.clone(),
             host: host_name,
             severity: watched.service.severity,
@@ -271,6 +271,16 @@ impl Fleet {
         self.services.push(entry);
         self.by_identity.insert(watched.identity, id);
         id
+    }
+
+    /// The service's name, or, where another has it (several containers match one selector), one that its identity makes.
+    fn free_name(&self, watched: &watch::Watched) -> Arc<str> {
+        let taken = |name: &str| {
+            self.services.iter().any(|known| *known.subject.name == *name && known.subject.identity != watched.identity)
+        };
+        let own = format!("{}-{}", watched.name, watched.identity.short_name());
+        let name = if taken(&watched.name) { own } else { watched.name.clone() };
+        if taken(&name) { Arc::from(watched.identity.as_str()) } else { Arc::from(name) }
     }
 
     /// Makes a container its service's, unless another one has the better claim.

@@ -3,8 +3,9 @@
 //! A step is synchronous and awaits nothing foreign. Engine calls, probes and writes run in tasks and threads of their own,
 //! and come back as inputs.
 
-mod fleet;
+pub(crate) mod fleet;
 mod picture;
+pub(crate) mod plan;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -30,8 +31,8 @@ use crate::engine::watch::{Update, WatchHandle};
 use crate::engine::{Change, ContainerId, Engine};
 use crate::journal::{Entry, Listener, Subject};
 use crate::orders::{Reply, Request};
-use crate::probe::address::{self, EngineSite, Own, OwnContainer, Place};
-use crate::probe::scheduler::{Finished, Planned, SchedulerHandle};
+use crate::probe::address::EngineSite;
+use crate::probe::scheduler::{Finished, SchedulerHandle};
 use crate::snapshot::Snapshot;
 use crate::store::flight::Recorder;
 use crate::store::{Store, StoreStatus};
@@ -250,47 +251,11 @@ impl Supervisor {
         }
     }
 
-    /// Hands the service's checks to the scheduler, for the container as it is; none while it does not run.
-    fn plan(&mut self, id: ServiceId) {
+    /// Hands the service's checks to the scheduler, for the container as it is.
+    fn plan(&self, id: ServiceId) {
         let Some(watched) = self.fleet.service(id) else { return };
-        let container = self.fleet.container_of(watched);
-        let Some(known) = container.filter(|known| fleet::is_alive(known.detail.state)) else {
-            self.probes.remove(id);
-            return;
-        };
-        if watched.service.checks.is_empty() {
-            return;
-        }
-        let host = watched.host;
-        let in_container = self.fleet.own_on(host).map(|own| OwnContainer {
-            id: own.id.as_str().to_owned(),
-            networks: own.networks.keys().cloned().collect(),
-            network_mode: own.network_mode.clone(),
-        });
-        let own = Own { in_container, engine: self.hosts[usize::from(host.0)].site.clone() };
-        // Who lives in another's network namespace is found where that one is.
-        let parent = known.detail.network_mode.strip_prefix("container:").and_then(|id| self.fleet.detail(host, id));
-        let net = parent.unwrap_or(&known.detail);
-        let place = Place {
-            id: known.detail.id.as_str().to_owned(),
-            networks: net.networks.clone(),
-            network_mode: known.detail.network_mode.clone(),
-            ports: net.ports.clone(),
-        };
-        let instance = known.instance();
-        let planned = watched.service.checks.iter().zip(0..).map(|(check, number)| {
-            let crate::config::validated::Probe::Http(http) = &check.probe;
-            Planned {
-                check: iaso_policy::id::CheckId(number),
-                name: check.name.clone(),
-                probe: check.probe.clone(),
-                instance,
-                endpoint: address::endpoint(&http.url, &place, &own),
-                timeout: check.timeout,
-                interval: check.interval,
-            }
-        });
-        self.probes.set(id, planned.collect());
+        let planned = plan::plan(&self.fleet, id, &self.hosts[usize::from(watched.host.0)].site);
+        if planned.is_empty() { self.probes.remove(id) } else { self.probes.set(id, planned) }
     }
 
     fn checked(&mut self, result: &Finished) {
