@@ -34,7 +34,7 @@ pub enum Listener {
 /// What one client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time; further ones wait to be accepted.
+    /// Connections at a time; further ones wait to be accepted. Each may hold one exposition (megabytes) in memory.
     pub connections: u32,
     /// For a request's head to arrive.
     pub head: Duration,
@@ -47,7 +47,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
+            connections: 64,
             head: Duration::from_secs(5),
             age: Duration::from_secs(60),
             last: Duration::from_secs(5),

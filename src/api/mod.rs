@@ -20,6 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use iaso_policy::id::Identity;
 use iaso_policy::{Now, Record};
@@ -55,7 +56,7 @@ pub struct ApiState {
     /// What was decided so far.
     pub timeline: Arc<dyn Timeline>,
     /// Makes the metrics' exposition.
-    pub metrics: Arc<dyn Fn() -> Arc<str> + Send + Sync>,
+    pub metrics: Arc<dyn Fn() -> Bytes + Send + Sync>,
     /// Explains a service from its newest records, as JSON.
     pub explain: fn(&Snapshot, &ServiceStatus, &[Record], Now) -> serde_json::Value,
 }
@@ -95,5 +96,5 @@ pub fn router(state: ApiState) -> Router {
 }
 
 async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (state.metrics)().to_string())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (state.metrics)())
 }

@@ -59,7 +59,7 @@ impl Rig {
             heartbeat: Heartbeat::new(),
             clock: Clock::new(),
             timeline: Arc::new(Nothing),
-            metrics: Arc::new(|| "up 1\n".into()),
+            metrics: Arc::new(|| Bytes::from_static(b"up 1\n")),
             explain: |_, service, _, _| json!({ "problem": format!("{} is fine", service.name) }),
         };
         Self { state, snapshots, orders }
@@ -125,6 +125,13 @@ async fn livez_reads_the_heartbeat() {
     assert_eq!(rig.ask(Principal::Anonymous, "GET", "/livez").await.status, StatusCode::SERVICE_UNAVAILABLE);
     let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
     assert_eq!((health.status, &health.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+}
+
+#[tokio::test]
+async fn metrics_are_open_and_typed() {
+    let metrics = Rig::new().ask(Principal::Anonymous, "GET", "/metrics").await;
+    assert_eq!((metrics.status, &*metrics.text), (StatusCode::OK, "up 1\n"));
+    assert_eq!(metrics.headers[header::CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
 }
 
 #[tokio::test]
@@ -374,7 +381,8 @@ impl Server {
     }
 
     async fn lives(&self) {
-        let answer = self.exchange(b"GET /livez HTTP/1.1\r\nHost: iaso\r\nConnection: close\r\n\r\n").await;
+        let asked = self.exchange(b"GET /livez HTTP/1.1\r\nHost: iaso\r\nConnection: close\r\n\r\n");
+        let answer = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("others hold every place");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
 }
@@ -408,7 +416,7 @@ async fn who_sends_nothing_or_too_slowly_loses_the_place() {
 #[tokio::test]
 async fn who_never_reads_loses_the_place() {
     let mut rig = Rig::new();
-    rig.state.metrics = Arc::new(|| "x".repeat(64 << 20).into());
+    rig.state.metrics = Arc::new(|| Bytes::from(vec![b'x'; 64 << 20]));
     let limits = Limits { connections: 1, age: SHORT, last: SHORT, ..Limits::default() };
     let server = started(rig.state.clone(), limits).await;
     let mut deaf = TcpStream::connect(server.address).await.unwrap();

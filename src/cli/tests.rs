@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use iaso_policy::Record;
@@ -54,7 +55,7 @@ impl Daemonish {
             heartbeat: heartbeat.clone(),
             clock: Clock::new(),
             timeline: Arc::new(Nothing),
-            metrics: Arc::new(|| "".into()),
+            metrics: Arc::new(Bytes::new),
             explain: explain_json,
         };
         let tasks = Tasks::new();

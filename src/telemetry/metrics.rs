@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use iaso_policy::action::Cause;
 use iaso_policy::id::AttemptId;
 use iaso_policy::record::{Ending, Event, Health, Verdict};
@@ -55,7 +56,7 @@ pub struct Metrics {
 }
 
 /// A text exposition, and when it was made.
-type Exposition = (Mono, Arc<str>);
+type Exposition = (Mono, Bytes);
 
 impl Metrics {
     /// Metrics of the daemon whose pictures come from `snapshots` and whose tasks `tasks` keeps.
@@ -77,20 +78,20 @@ impl Metrics {
     }
 
     /// The text exposition (format 0.0.4), made at most twice a second.
-    pub fn exposition(&self) -> Arc<str> {
+    pub fn exposition(&self) -> Bytes {
         let mut made = lock(&self.made);
         let now = self.clock.mono();
         if let Some((when, text)) = &*made
             && now.since(*when) < SHARED_FOR
         {
-            return Arc::clone(text);
+            return text.clone();
         }
-        let text: Arc<str> = self.encode().into();
-        *made = Some((now, Arc::clone(&text)));
+        let text = Bytes::from(self.encode());
+        *made = Some((now, text.clone()));
         text
     }
 
-    fn encode(&self) -> String {
+    fn encode(&self) -> Vec<u8> {
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let mut families = self.registry.gather();
         families.extend(state(&snapshot));
@@ -107,7 +108,7 @@ impl Metrics {
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "the metrics cannot be encoded");
         }
-        String::from_utf8_lossy(&text).into_owned()
+        text
     }
 }
 
@@ -410,7 +411,7 @@ mod tests {
         let (_sender, receiver) = watch::channel(Arc::new(picture));
         let metrics = Metrics::new(Clock::new(), receiver, Tasks::new()).unwrap();
         history(&service("web"), &mut metrics.listener());
-        let text = metrics.exposition();
+        let text = String::from_utf8(metrics.exposition().to_vec()).unwrap();
         for line in [
             "iaso_service_state{service=\"web\",state=\"unhealthy\"} 1",
             "iaso_service_state{service=\"web\",state=\"healthy\"} 0",
@@ -494,9 +495,9 @@ mod tests {
         let made = lock(&metrics.made).as_ref().unwrap().0;
         sender.send_replace(Arc::new(Snapshot { services: vec![service("late")], ..snapshot() }));
         // As if it had been made this very moment.
-        *lock(&metrics.made) = Some((metrics.clock.mono(), Arc::clone(&first)));
-        assert!(Arc::ptr_eq(&first, &metrics.exposition()));
+        *lock(&metrics.made) = Some((metrics.clock.mono(), first.clone()));
+        assert_eq!(first.as_ptr(), metrics.exposition().as_ptr());
         *lock(&metrics.made) = Some((made - secs(1), first));
-        assert!(metrics.exposition().contains("late"));
+        assert!(String::from_utf8_lossy(&metrics.exposition()).contains("late"));
     }
 }
