@@ -225,7 +225,7 @@ pub(super) fn engine_error(error: Error) -> EngineError {
             _ => EngineError::Unreachable(err.to_string()),
         },
         Error::HyperResponseError { err } if err.is_parse() => no_engine("it is not HTTP"),
-        Error::HyperResponseError { err } => EngineError::Unreachable(format!("the connection broke: {err}")),
+        Error::HyperResponseError { err } => EngineError::Broken(err.to_string()),
         Error::RequestTimeoutError => EngineError::TimedOut(Duration::from_secs(CLIENT_TIMEOUT)),
         Error::JsonDataError { column, .. } => no_engine(&format!("unexpected JSON at column {column}")),
         Error::JsonSerdeError { err } => no_engine(&format!("unexpected JSON at column {}", err.column())),

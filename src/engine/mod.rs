@@ -233,6 +233,9 @@ pub enum EngineError {
     /// Nobody answers.
     #[error("the engine cannot be reached: {0}")]
     Unreachable(String),
+    /// It took the call and then the connection broke.
+    #[error("the connection to the engine broke: {0}")]
+    Broken(String),
     /// It did not answer in time.
     #[error("the engine did not answer within {0:?}")]
     TimedOut(Duration),

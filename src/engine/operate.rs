@@ -72,6 +72,9 @@ pub async fn operate(
         Ok(Ok(Changed::CommandFailed(code))) => {
             Operated::new(Outcome::CommandFailed, format!("the command ended with code {code}"))
         }
+        Ok(Err(EngineError::Broken(why))) => {
+            Operated::new(Outcome::TimedOut, format!("the connection broke ({why}); the engine may still finish it"))
+        }
         Ok(Err(error)) => refused(&error, "the engine did not do it"),
         Err(_) => {
             Operated::new(Outcome::TimedOut, format!("no answer within {bound:?}; the engine may still finish it"))
@@ -101,7 +104,7 @@ fn obstacle(found: &ContainerDetail, expected: Instance, change: &Change) -> Opt
 
 fn refused(error: &EngineError, what: &str) -> Operated {
     let outcome = match error {
-        EngineError::NotRunning(_) | EngineError::Unreachable(_) => Outcome::Unreachable,
+        EngineError::NotRunning(_) | EngineError::Unreachable(_) | EngineError::Broken(_) => Outcome::Unreachable,
         EngineError::TimedOut(_) => Outcome::TimedOut,
         EngineError::NotFound => Outcome::NotFound,
         EngineError::NotPermitted(_) => Outcome::NotPermitted,
@@ -212,6 +215,7 @@ mod tests {
         let denied = "by a proxy".to_owned();
         for (error, outcome) in [
             (EngineError::NotRunning(String::new()), Outcome::Unreachable),
+            (EngineError::Broken(String::new()), Outcome::TimedOut),
             (EngineError::NotFound, Outcome::NotFound),
             (EngineError::NotPermitted(denied), Outcome::NotPermitted),
             (EngineError::Conflict(String::new()), Outcome::Failed),

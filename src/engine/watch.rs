@@ -39,8 +39,9 @@ pub enum Update {
     Up {
         /// The engine.
         info: EngineInfo,
-        /// The engine itself went down since the link was last up (or since the watch began): it was found not to listen.
-        /// A link that broke, or an engine that hung and came back, is not that.
+        /// The engine itself went down since the link was last up (or since the watch began): nobody listened, or a ping
+        /// sent right after the link broke was broken off too. A link alone that breaks, or an engine that hangs and comes
+        /// back, is not that. Where a service manager holds the engine's socket open, its restart looks like a hang.
         engine_started: bool,
         /// Every container.
         containers: Vec<ContainerDetail>,
@@ -119,10 +120,9 @@ impl Watch {
             let mut session = Session::new(self);
             let Ended::Lost(error) = session.run(&mut looks, went_down).await else { return };
             let was_up = session.held.is_none();
-            // A proxy answers these for an engine that does not listen.
-            let not_running =
-                matches!(error, EngineError::NotRunning(_) | EngineError::Failed { status: 502..=504, .. });
-            went_down = not_running || (went_down && !was_up);
+            // An engine may be back before the next try: whether it is gone shows at once or never.
+            let gone = not_running(&error) || (was_up && self.is_gone().await);
+            went_down = gone || (went_down && !was_up);
             let error = error.to_string();
             if told.as_ref() != Some(&error) || was_up {
                 told = Some(error.clone());
@@ -141,6 +141,17 @@ impl Watch {
             }
         }
     }
+
+    /// Asked right after a link broke. An engine that is just dying may still take the call, and breaks it off.
+    async fn is_gone(&self) -> bool {
+        let answered = bounded(ANSWER_BOUND, self.engine.ping()).await;
+        answered.is_err_and(|error| not_running(&error) || matches!(error, EngineError::Broken(_)))
+    }
+}
+
+/// Whether the engine itself does not run, as far as an error can tell. A proxy in front of it answers 502 to 504 then.
+fn not_running(error: &EngineError) -> bool {
+    matches!(error, EngineError::NotRunning(_) | EngineError::Failed { status: 502..=504, .. })
 }
 
 /// Why a session ended.
@@ -222,7 +233,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 event = events.next() => {
                     quiet.reset();
-                    let event = event.unwrap_or_else(|| Err(EngineError::Unreachable("its event stream ended".to_owned())))?;
+                    let event = event.unwrap_or_else(|| Err(EngineError::Broken("its event stream ended".to_owned())))?;
                     self.on_event(event, self.watch.clock.mono()).await?;
                 }
                 Some(answer) = self.asked.next() => self.on_answer(answer, &mut up).await?,

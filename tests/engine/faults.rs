@@ -71,7 +71,8 @@ impl Watched {
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(Update) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = wanted(self.updates.recv().await.expect("the watch ended")) {
+                let update = self.updates.recv().await.expect("the watch ended");
+                if let Some(found) = wanted(update) {
                     return found;
                 }
             }

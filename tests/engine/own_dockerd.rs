@@ -72,6 +72,8 @@ impl OwnDockerd {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.child = None;
+        // A killed dockerd takes its containerd along, but where nobody reaps that, the next one believes it alive.
+        let _ = fs::remove_file(self.dir.path().join("exec/containerd/containerd.pid"));
     }
 
     /// Sends dockerd a signal (`unshare` has become it).
