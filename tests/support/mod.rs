@@ -31,7 +31,10 @@ impl Need {
             Self::Nothing => None,
             Self::Engine => {
                 static ENGINE: LazyLock<bool> = LazyLock::new(|| {
-                    Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output().is_ok_and(|o| o.status.success())
+                    Command::new("docker")
+                        .args(["version", "--format", "{{.Server.Version}}"])
+                        .output()
+                        .is_ok_and(|o| o.status.success())
                 });
                 (!*ENGINE).then(|| "no container engine answers `docker version`".to_owned())
             }

@@ -1,0 +1,131 @@
+//! The thread that answers questions about the past.
+
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::{fmt, io, thread};
+
+use iaso_policy::id::{Identity, IncidentId};
+use iaso_policy::record::Ending;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::oneshot;
+
+use super::rows::{self, from_json};
+use super::{StoreError, StoredIncident, StoredRecord};
+
+/// Reads that may wait.
+const QUEUE: usize = 16;
+/// Records of one incident that are told, at most.
+const RECORDS_OF_INCIDENT: usize = 10_000;
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The handle to the thread.
+pub(super) struct Reads(SyncSender<Job>);
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reads")
+    }
+}
+
+pub(super) fn start(connection: Connection) -> io::Result<Reads> {
+    let (sender, jobs) = mpsc::sync_channel::<Job>(QUEUE);
+    thread::Builder::new().name("store-read".to_owned()).spawn(move || {
+        for job in jobs {
+            job(&connection);
+        }
+    })?;
+    Ok(Reads(sender))
+}
+
+impl Reads {
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(read(connection));
+        });
+        self.0.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })?;
+        let answer = answer.await.map_err(|_| StoreError::Closed)?;
+        answer.map_err(|error| StoreError::Failed(error.to_string()))
+    }
+}
+
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn timeline(
+    connection: &Connection,
+    identity: &Identity,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredRecord>> {
+    let mut newest_first: Vec<StoredRecord> = connection
+        .prepare_cached("SELECT * FROM records WHERE identity = ? ORDER BY id DESC LIMIT ?")?
+        .query_map(params![identity.as_str(), limit_of(limit)], record)?
+        .collect::<Result<_, _>>()?;
+    newest_first.reverse();
+    Ok(newest_first)
+}
+
+pub(super) fn incident(
+    connection: &Connection,
+    id: IncidentId,
+) -> rusqlite::Result<Option<(StoredIncident, Vec<StoredRecord>)>> {
+    let found = connection
+        .prepare_cached("SELECT * FROM incidents WHERE id = ? LIMIT 1")?
+        .query_row([id.to_string()], incident_row)
+        .optional()?;
+    let Some(found) = found else { return Ok(None) };
+    let records = connection
+        .prepare_cached("SELECT * FROM records WHERE incident = ? ORDER BY id LIMIT ?")?
+        .query_map(params![id.to_string(), limit_of(RECORDS_OF_INCIDENT)], record)?
+        .collect::<Result<_, _>>()?;
+    Ok(Some((found, records)))
+}
+
+pub(super) fn incidents(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<StoredIncident>> {
+    connection
+        .prepare_cached("SELECT * FROM incidents ORDER BY opened_wall DESC, id DESC LIMIT ?")?
+        .query_map([limit_of(limit)], incident_row)?
+        .collect()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
+    let incident: Option<String> = row.get("incident")?;
+    Ok(StoredRecord {
+        id: row.get("id")?,
+        identity: rows::identity(row)?,
+        now: from_json(row, "at")?,
+        incident: incident.as_deref().map(rows::incident_id).transpose()?,
+        event: from_json(row, "event")?,
+    })
+}
+
+fn incident_row(row: &Row<'_>) -> rusqlite::Result<StoredIncident> {
+    let id: String = row.get("id")?;
+    let ending: Option<String> = row.get("ending")?;
+    let closed = match ending {
+        Some(word) => Some((from_json(row, "closed")?, ending_of(&word)?)),
+        None => None,
+    };
+    Ok(StoredIncident {
+        id: rows::incident_id(&id)?,
+        identity: rows::identity(row)?,
+        opened: from_json(row, "opened")?,
+        trouble: from_json(row, "trouble")?,
+        attempts: row.get("attempts")?,
+        failed: row.get("failed")?,
+        closed,
+    })
+}
+
+fn ending_of(word: &str) -> rusqlite::Result<Ending> {
+    let found = Ending::ALL.iter().copied().find(|ending| ending.name() == word);
+    found.ok_or_else(|| rows::unreadable(format!("{word} is no ending of an incident").into()))
+}

@@ -1,0 +1,310 @@
+//! What is remembered of an identity, as rows, and back.
+
+use std::collections::BTreeMap;
+
+use iaso_policy::Now;
+use iaso_policy::id::{Identity, IncidentId};
+use iaso_policy::memory::{Memory, OpenIncident};
+use iaso_policy::record::{Event, Record};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a file held.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) services: BTreeMap<Identity, Memory>,
+    pub(super) last: Option<Now>,
+    pub(super) clean: bool,
+    /// The number for the next record.
+    pub(super) next_id: i64,
+}
+
+/// The JSON of a value of the policy's.
+pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn maybe_json<T: Serialize>(value: Option<&T>) -> rusqlite::Result<Option<String>> {
+    value.map(json).transpose()
+}
+
+/// The value whose JSON a column holds.
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    from_maybe_json(row, column)?.ok_or_else(|| unreadable("a value, found none".into()))
+}
+
+fn from_maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| unreadable(error.into()))
+}
+
+/// A row that this program cannot have written.
+pub(super) fn unreadable(why: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, why)
+}
+
+/// The identity in a row's column of that name.
+pub(super) fn identity(row: &Row<'_>) -> rusqlite::Result<Identity> {
+    let text: String = row.get("identity")?;
+    Identity::parse(&text).map_err(|error| unreadable(error.into()))
+}
+
+/// Reads back [`IncidentId`]'s spelling.
+pub(super) fn incident_id(text: &str) -> rusqlite::Result<IncidentId> {
+    u64::from_str_radix(text, 16).map(IncidentId).map_err(|error| unreadable(error.into()))
+}
+
+/// Adds one record to the timeline.
+pub(super) fn insert_record(
+    transaction: &Transaction<'_>,
+    id: i64,
+    identity: &Identity,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO records (id, identity, wall, at, incident, kind, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            id,
+            identity.as_str(),
+            record.now.wall.0,
+            json(&record.now)?,
+            record.incident.map(|incident| incident.to_string()),
+            record.event.name(),
+            json(&record.event)?,
+        ])?;
+    Ok(())
+}
+
+/// Writes what one durable record changed: `before` is in the tables, `after` shall be.
+pub(super) fn write_change(
+    transaction: &Transaction<'_>,
+    before: Option<&Memory>,
+    after: &Memory,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    let new;
+    let before = match before {
+        Some(memory) => memory,
+        None => {
+            write_service(transaction, after)?;
+            new = Memory::new(after.identity.clone());
+            &new
+        }
+    };
+    if (&before.charges, &before.proven, &before.attempt, &before.incident)
+        != (&after.charges, &after.proven, &after.attempt, &after.incident)
+    {
+        write_charges(transaction, before, after)?;
+        write_proven(transaction, before, after)?;
+        write_attempt(transaction, before, after)?;
+        write_incident(transaction, before, after, record)?;
+    }
+    if !same_service(before, after) {
+        write_service(transaction, after)?;
+    }
+    let last = json(&record.now)?;
+    transaction.prepare_cached("UPDATE run SET last = ?")?.execute([last])?;
+    Ok(())
+}
+
+/// Whether the two have the same row in `services`.
+fn same_service(a: &Memory, b: &Memory) -> bool {
+    let id = |memory: &Memory| memory.incident.map(|incident| incident.incident);
+    (a.paused, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.crashed, id(a))
+        == (b.paused, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.crashed, id(b))
+}
+
+fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO services
+             (identity, paused, seen_running, streak, last_ended, quarantine, operator_stop, crash, incident)
+             VALUES (:identity, :paused, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :crash, :incident)",
+        )?
+        .execute(named_params! {
+            ":identity": memory.identity.as_str(),
+            ":paused": memory.paused,
+            ":seen_running": memory.seen_running,
+            ":streak": memory.streak,
+            ":last_ended": maybe_json(memory.last_ended.as_ref())?,
+            ":quarantine": maybe_json(memory.quarantine.as_ref())?,
+            ":operator_stop": maybe_json(memory.stopped.as_ref())?,
+            ":crash": maybe_json(memory.crashed.as_ref())?,
+            ":incident": memory.incident.map(|open| open.incident.to_string()),
+        })?;
+    Ok(())
+}
+
+/// Charges are only ever added at the end; when old ones have left the window, all rows are written anew.
+fn write_charges(transaction: &Transaction<'_>, before: &Memory, after: &Memory) -> rusqlite::Result<()> {
+    let identity = after.identity.as_str();
+    let added = match after.charges.strip_prefix(&*before.charges) {
+        Some(added) => added,
+        None => {
+            transaction.prepare_cached("DELETE FROM charges WHERE identity = ?")?.execute([identity])?;
+            &after.charges
+        }
+    };
+    for charge in added {
+        transaction
+            .prepare_cached("INSERT INTO charges (identity, at) VALUES (?, ?)")?
+            .execute(params![identity, json(charge)?])?;
+    }
+    Ok(())
+}
+
+fn write_proven(transaction: &Transaction<'_>, before: &Memory, after: &Memory) -> rusqlite::Result<()> {
+    for fingerprint in after.proven.iter().filter(|one| !before.proven.contains(one)) {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO proven (identity, fingerprint) VALUES (?, ?)")?
+            .execute(params![after.identity.as_str(), format!("{fingerprint:016x}")])?;
+    }
+    Ok(())
+}
+
+fn write_attempt(transaction: &Transaction<'_>, before: &Memory, after: &Memory) -> rusqlite::Result<()> {
+    let identity = after.identity.as_str();
+    match &after.attempt {
+        Some(open) if before.attempt != after.attempt => {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO attempts (identity, open) VALUES (?, ?)")?
+                .execute(params![identity, json(open)?])?;
+        }
+        None if before.attempt.is_some() => {
+            transaction.prepare_cached("DELETE FROM attempts WHERE identity = ?")?.execute([identity])?;
+        }
+        Some(_) | None => {}
+    }
+    Ok(())
+}
+
+fn write_incident(
+    transaction: &Transaction<'_>,
+    before: &Memory,
+    after: &Memory,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    if before.incident == after.incident {
+        return Ok(());
+    }
+    let identity = after.identity.as_str();
+    if let (Some(open), Event::IncidentClosed { ending, lasted }) = (&before.incident, &record.event) {
+        transaction
+            .prepare_cached("UPDATE incidents SET closed = ?, ending = ?, lasted_ms = ? WHERE id = ? AND identity = ?")?
+            .execute(params![
+                json(&record.now)?,
+                ending.name(),
+                i64::try_from(lasted.as_millis()).unwrap_or(i64::MAX),
+                open.incident.to_string(),
+                identity,
+            ])?;
+    }
+    if let Some(open) = &after.incident {
+        transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO incidents (id, identity, opened_wall, opened, trouble, attempts, failed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                open.incident.to_string(),
+                identity,
+                open.opened.wall.0,
+                json(&open.opened)?,
+                json(&open.trouble)?,
+                open.attempts,
+                open.failed,
+            ])?;
+    }
+    Ok(())
+}
+
+/// Reads everything that is remembered.
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
+    let mut services = BTreeMap::new();
+    let mut statement = connection.prepare("SELECT * FROM services")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let memory = load_service(connection, row)?;
+        services.insert(memory.identity.clone(), memory);
+    }
+    for_each(connection, "SELECT identity, at FROM charges ORDER BY id", |row| {
+        of(&mut services, row)?.charges.push(from_json(row, "at")?);
+        Ok(())
+    })?;
+    for_each(connection, "SELECT identity, open FROM attempts", |row| {
+        of(&mut services, row)?.attempt = from_json(row, "open")?;
+        Ok(())
+    })?;
+    for_each(connection, "SELECT identity, fingerprint FROM proven ORDER BY identity, fingerprint", |row| {
+        let text: String = row.get("fingerprint")?;
+        let fingerprint = u64::from_str_radix(&text, 16).map_err(|error| unreadable(error.into()))?;
+        of(&mut services, row)?.proven.push(fingerprint);
+        Ok(())
+    })?;
+    let (clean, last) = connection
+        .query_row("SELECT clean, last FROM run", [], |row| Ok((row.get("clean")?, from_maybe_json(row, "last")?)))?;
+    let next_id = connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM records", [], |row| row.get(0))?;
+    Ok(Loaded { services, last, clean, next_id })
+}
+
+fn for_each(
+    connection: &Connection,
+    sql: &str,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(row)?;
+    }
+    Ok(())
+}
+
+/// The memory that a row of another table belongs to.
+fn of<'a>(services: &'a mut BTreeMap<Identity, Memory>, row: &Row<'_>) -> rusqlite::Result<&'a mut Memory> {
+    let identity = identity(row)?;
+    services.get_mut(&identity).ok_or_else(|| unreadable(format!("{identity} has rows, but none in services").into()))
+}
+
+fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memory> {
+    let identity = identity(row)?;
+    let incident: Option<String> = row.get("incident")?;
+    let incident = match incident {
+        Some(id) => Some(load_incident(connection, &identity, &id)?),
+        None => None,
+    };
+    Ok(Memory {
+        charges: Vec::new(),
+        attempt: None,
+        incident,
+        streak: row.get("streak")?,
+        last_ended: from_maybe_json(row, "last_ended")?,
+        quarantine: from_maybe_json(row, "quarantine")?,
+        stopped: from_maybe_json(row, "operator_stop")?,
+        crashed: from_maybe_json(row, "crash")?,
+        seen_running: row.get("seen_running")?,
+        paused: row.get("paused")?,
+        proven: Vec::new(),
+        identity,
+    })
+}
+
+fn load_incident(connection: &Connection, identity: &Identity, id: &str) -> rusqlite::Result<OpenIncident> {
+    let found = connection
+        .prepare_cached("SELECT * FROM incidents WHERE id = ? AND identity = ?")?
+        .query_row([id, identity.as_str()], |row| {
+            Ok(OpenIncident {
+                incident: incident_id(id)?,
+                opened: from_json(row, "opened")?,
+                trouble: from_json(row, "trouble")?,
+                attempts: row.get("attempts")?,
+                failed: row.get("failed")?,
+            })
+        })
+        .optional()?;
+    found.ok_or_else(|| unreadable(format!("{identity} is in incident {id}, which has no row").into()))
+}
