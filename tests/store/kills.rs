@@ -15,7 +15,9 @@ use crate::{Verdict, scratch, wait};
 /// Names the data directory to the executable that runs as the writer.
 pub const WRITER: &str = "IASO_TEST_STORE_WRITER";
 /// Charges that a writer makes.
-const CHARGES: i64 = 12;
+const CHARGES: i64 = 4;
+/// What changes a file or waits for the disk. Each thread counts its own.
+const CALLS: &str = "write,pwrite64,ftruncate,fsync,fdatasync,rename,unlink";
 /// More writes than any thread of a writer makes.
 const WRITES: u32 = 400;
 
@@ -50,8 +52,8 @@ fn at_every_write(reuse: bool) -> Verdict {
     for nth in 1..WRITES {
         let dir = if reuse { whole.path().to_owned() } else { whole.path().join(nth.to_string()) };
         let output = Command::new("strace")
-            .args(["-f", "-qqq", "-o", "/dev/null", "-e", "trace=none"])
-            .args(["-e", &format!("inject=write,pwrite64,ftruncate,fsync,fdatasync:signal=KILL:when={nth}")])
+            .args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")])
+            .args(["-e", &format!("inject={CALLS}:signal=KILL:when={nth}")])
             .arg(std::env::current_exe()?)
             .env(WRITER, &dir)
             .output()?;

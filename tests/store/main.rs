@@ -1,5 +1,6 @@
 //! The store: one conformance suite for the file and for its double, and what can happen to a file.
 #![allow(unreachable_pub, reason = "an executable of several files has no other public")]
+#![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
 
 mod conformance;
 mod faults;
