@@ -107,6 +107,8 @@ fn goes_on_from_what_it_gave_back(make: Make) -> Verdict {
             let next = if end == 7 { &entries[end..] } else { &entries[end..=end] };
             write(&subject.store, next);
             if let After::File(path) = &subject.after {
+                // The old one must let go of the folder first.
+                subject.store = Store::in_memory(Clock::new()).0;
                 let (store, restored) = Store::open(path, Clock::new());
                 assert_eq!(restored.services, fold(&entries[..end + next.len()]));
                 subject.store = store;

@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         nothing("without_a_folder_it_runs_from_memory", without_a_folder_it_runs_from_memory),
         nothing("only_the_owner_may_read", only_the_owner_may_read),
         nothing("a_lock_held_by_another_is_waited_out", a_lock_held_by_another_is_waited_out),
+        nothing("a_second_daemon_is_kept_off", a_second_daemon_is_kept_off),
         nothing("a_person_can_read_it", a_person_can_read_it),
         test("faults::a_read_only_disk", &mounted, a_read_only_disk),
         test("faults::a_full_disk_costs_history_only", &mounted, a_full_disk_costs_history_only),
@@ -163,6 +164,7 @@ fn only_the_owner_may_read() -> Verdict {
     };
     judge();
     wait(store.close());
+    drop(store);
     fs::set_permissions(data.join("iaso.db"), fs::Permissions::from_mode(0o644))?;
     let _store = open(&data);
     judge();
@@ -184,6 +186,18 @@ fn a_lock_held_by_another_is_waited_out() -> Verdict {
     });
     drop(store);
     assert_eq!(open(dir.path()).1.services[0].charges.len(), 2, "what could not be written at first was tried again");
+    Ok(())
+}
+
+fn a_second_daemon_is_kept_off() -> Verdict {
+    let dir = scratch();
+    let (first, _) = open(dir.path());
+    let (second, restored) = open(dir.path());
+    assert!(!restored.store_up);
+    assert!(message(&second).contains("another iaso is using it"), "{}", message(&second));
+    wait(first.charge(&web(), &charge(1)))?;
+    drop(first);
+    assert!(open(dir.path()).1.store_up);
     Ok(())
 }
 
@@ -279,6 +293,7 @@ fn a_full_disk_costs_history_only() -> Verdict {
     wait(async { store.status().wait_for(|status| status.up).await.map(drop) })?;
     wait(store.charge(&web(), &charge(charges + 2)))?;
     wait(store.close());
+    drop(store);
     let restored = open(&mount.at).1;
     assert!(restored.intact && restored.clean);
     assert_eq!(i64::try_from(restored.services[0].charges.len())?, charges + 2, "no charge was lost");
@@ -304,6 +319,7 @@ fn a_stalled_disk_stalls_nobody_else() -> Verdict {
         store.charge(&web(), &charge(4)).await.unwrap();
         store.close().await;
     });
+    drop(store);
     let restored = open(&mount.at).1;
     assert!(restored.intact && restored.clean);
     assert_eq!(restored.services[0].charges.len(), 4);
