@@ -128,3 +128,38 @@ fn prune(connection: &mut Connection, now_wall: i64, keep: i64, shared: &Shared)
     transaction.commit()?;
     Ok(records + incidents)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+    use crate::system::clock::Clock;
+    use iaso_policy::Now;
+    use iaso_policy::id::{Identity, ServiceId};
+    use iaso_policy::record::{Event, Record};
+    use iaso_policy::time::{Boot, Mono, Wall};
+
+    #[test]
+    fn the_oldest_records_go_by_age_and_by_number() {
+        const DAY: i64 = 86_400_000;
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let shared = Shared::new(Clock::new(), None);
+        let identity = Identity::container("local", "db").unwrap();
+        let writes: Vec<Write> = (1..=10)
+            .map(|id| {
+                let now = Now { mono: Mono(0), wall: Wall(id * DAY), boot: Boot(1) };
+                let record = Record { now, service: ServiceId(0), incident: None, event: Event::Settled };
+                Write { id, identity: identity.clone(), record }
+            })
+            .collect();
+        write_batch(&mut connection, &writes, &shared).unwrap();
+        assert_eq!(prune(&mut connection, 30 * DAY, 100, &shared).unwrap(), 0);
+        assert_eq!(prune(&mut connection, 34 * DAY, 100, &shared).unwrap(), 3, "days 1 to 3 are over 30 days old");
+        assert_eq!(prune(&mut connection, 34 * DAY, 5, &shared).unwrap(), 2, "the newest five stay");
+        let left: (i64, i64) = connection
+            .query_row("SELECT min(id), max(id) FROM records", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(left, (6, 10));
+    }
+}

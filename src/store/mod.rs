@@ -137,7 +137,7 @@ impl Store {
             last: opened.loaded.last,
             services: opened.loaded.services.values().cloned().collect(),
         };
-        let threads = writer::Threads::start(&open::file(dir), opened.connection, opened.loaded, &shared)
+        let threads = writer::Threads::start(&open::file(dir), opened, &shared)
             .map_err(|error: io::Error| format!("{}: {error}", open::file(dir).display()))?;
         restored.store_up = shared.status().borrow().up;
         Ok((Self { shared, backend: Backend::File(Arc::new(threads)) }, restored))

@@ -18,6 +18,8 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// A file that can be written, and what it held.
 pub(super) struct Opened {
+    /// Held as long as the file is in use.
+    pub(super) lock: fs::File,
     pub(super) connection: Connection,
     pub(super) loaded: Loaded,
     /// Where a damaged file was moved to, and what was wrong with it.
@@ -59,19 +61,24 @@ pub(super) fn open(dir: &Path, wall: Wall) -> Result<Opened, OpenError> {
         Fault::Newer(found) => OpenError::Newer { path: name.clone(), found, known: schema::newest() },
         other => OpenError::Unwritable { path: name.clone(), why: other.to_string() },
     };
-    match attempt(dir, &path) {
-        Ok((connection, loaded)) => Ok(Opened { connection, loaded, damaged: None }),
+    let lock = lock(dir).map_err(|error| fail(error.into()))?;
+    match attempt(&path) {
+        Ok((connection, loaded)) => Ok(Opened { lock, connection, loaded, damaged: None }),
         Err(fault) => {
             let Some(why) = damage(&fault) else { return Err(fail(fault)) };
             let aside = move_aside(&path, wall).map_err(|error| fail(error.into()))?;
-            let (connection, loaded) = attempt(dir, &path).map_err(fail)?;
-            Ok(Opened { connection, loaded, damaged: Some(format!("{name} is damaged ({why}): moved to {aside}")) })
+            let (connection, loaded) = attempt(&path).map_err(fail)?;
+            Ok(Opened {
+                lock,
+                connection,
+                loaded,
+                damaged: Some(format!("{name} is damaged ({why}): moved to {aside}")),
+            })
         }
     }
 }
 
-fn attempt(dir: &Path, path: &Path) -> Result<(Connection, Loaded), Fault> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+fn attempt(path: &Path) -> Result<(Connection, Loaded), Fault> {
     create_private(path)?;
     refuse_newer(header_version(path)?)?;
     let mut connection = connect(path)?;
@@ -85,6 +92,17 @@ fn attempt(dir: &Path, path: &Path) -> Result<(Connection, Loaded), Fault> {
     schema::migrate(&mut connection)?;
     let loaded = rows::load(&connection)?;
     Ok((connection, loaded))
+}
+
+/// Keeps a second daemon off the folder: each would spend the whole budget.
+fn lock(dir: &Path) -> io::Result<fs::File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("iaso.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(io::Error::other("another iaso is using it")),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Another connection to a file that [`open`] has opened.

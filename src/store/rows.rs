@@ -139,16 +139,20 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
     Ok(())
 }
 
-/// Charges are only ever added at the end; when old ones have left the window, all rows are written anew.
+/// Charges are added at the end and leave the window from the front; where a clock that jumped took some from the middle,
+/// all rows are written anew.
 fn write_charges(transaction: &Transaction<'_>, before: &Memory, after: &Memory) -> rusqlite::Result<()> {
     let identity = after.identity.as_str();
-    let added = match after.charges.strip_prefix(&*before.charges) {
-        Some(added) => added,
-        None => {
-            transaction.prepare_cached("DELETE FROM charges WHERE identity = ?")?.execute([identity])?;
-            &after.charges
-        }
-    };
+    let kept =
+        (0..=before.charges.len()).find_map(|gone| Some((gone, after.charges.strip_prefix(&before.charges[gone..])?)));
+    let (gone, added) = kept.unwrap_or((before.charges.len(), &after.charges));
+    if gone > 0 {
+        transaction
+            .prepare_cached(
+                "DELETE FROM charges WHERE id IN (SELECT id FROM charges WHERE identity = ? ORDER BY id LIMIT ?)",
+            )?
+            .execute(params![identity, i64::try_from(gone).unwrap_or(i64::MAX)])?;
+    }
     for charge in added {
         transaction
             .prepare_cached("INSERT INTO charges (identity, at) VALUES (?, ?)")?

@@ -1,6 +1,7 @@
 //! The thread that writes durable records, and the handle to all of the file's threads.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,8 +16,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::history::{self, History};
+use super::open::Opened;
 use super::read::{self, Reads};
-use super::rows::{self, Loaded};
+use super::rows;
 use super::shared::{Shared, Waiting};
 use super::sync::{self, Sync};
 use super::{StoreError, open};
@@ -29,6 +31,7 @@ const BATCH: usize = 256;
 /// The threads of one file. They end once this is dropped and what was queued is written.
 #[derive(Debug)]
 pub(super) struct Threads {
+    _lock: File,
     durable: Sender<Job>,
     history: History,
     reads: Reads,
@@ -52,7 +55,8 @@ enum Job {
 type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 impl Threads {
-    pub(super) fn start(path: &Path, connection: Connection, loaded: Loaded, shared: &Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn start(path: &Path, opened: Opened, shared: &Arc<Shared>) -> io::Result<Self> {
+        let Opened { lock, connection, loaded, .. } = opened;
         let another = || open::another(path).map_err(io::Error::other);
         let next_id = AtomicI64::new(loaded.next_id);
         let sync = sync::start(path, another()?, Arc::clone(shared))?;
@@ -70,7 +74,7 @@ impl Threads {
         // Before anything is decided: from here on an end without `close` is an unclean one.
         writer.flush();
         thread::Builder::new().name("store-durable".to_owned()).spawn(move || writer.run(&jobs))?;
-        Ok(Self { durable, history, reads, sync, next_id })
+        Ok(Self { _lock: lock, durable, history, reads, sync, next_id })
     }
 
     pub(super) fn charge(&self, identity: &Identity, record: &Record) -> Waiting {
