@@ -1,6 +1,6 @@
 //! The program inside the containers of the demo and of the tests: a tiny HTTP server that falls ill on order.
 //!
-//! `iaso patient [--port N] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once] [--ignore-term]`, or
+//! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once] [--ignore-term]`, or
 //! `iaso patient --probe URL` as its HEALTHCHECK. Illness lives in memory, so that a restart heals it; with `--once` the
 //! `-after` faults befall the first life only.
 //!
@@ -108,7 +108,7 @@ async fn live(orders: &Orders) -> io::Result<u8> {
     let mut term = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(("0.0.0.0", orders.port)).await?;
     let fate = orders.fate.filter(|_| !(orders.once && lived_before()));
-    println!("serving on port {}", orders.port);
+    println!("serving on port {}", listener.local_addr()?.port());
     let (mood, mut leaving) = watch::channel(Mood::Well);
     let tasks = Tasks::new();
     let befall = async {

@@ -120,16 +120,18 @@ impl Watch {
             let mut session = Session::new(self);
             let Ended::Lost(error) = session.run(&mut looks, went_down).await else { return };
             let was_up = session.held.is_none();
+            let not_listening = not_running(&error);
+            let text = error.to_string();
+            let is_news = was_up || told.as_ref() != Some(&text);
+            told = Some(text.clone());
+            let tell = async { !is_news || self.updates.send(Update::Down { error: text }).await.is_ok() };
             // An engine may be back before the next try: whether it is gone shows at once or never.
-            let gone = not_running(&error) || (was_up && self.is_gone().await);
-            went_down = gone || (went_down && !was_up);
-            let error = error.to_string();
-            if told.as_ref() != Some(&error) || was_up {
-                told = Some(error.clone());
-                if self.updates.send(Update::Down { error }).await.is_err() {
-                    return;
-                }
+            let (listened_to, gone) =
+                tokio::join!(tell, async { matches!(error, EngineError::Broken(_)) && was_up && self.is_gone().await });
+            if !listened_to {
+                return;
             }
+            went_down = not_listening || gone || (went_down && !was_up);
             // A link that held is made again at once; one that breaks whenever it is made is not.
             if was_up && self.clock.mono().since(since) > RECONNECT.1 {
                 pacing.reset();

@@ -12,32 +12,37 @@ use crate::docker_rig::with_shared;
 use crate::rig::{Hurt, Patient, Rig, actions, inspect, story, until_state};
 use crate::support::{Need, test};
 
-/// The suite over the machine's engine.
+/// The suite as tests named `PREFIX::NAME`, each run by `$with` (a function that hands it a rig) where `$needs` are met.
+macro_rules! suite {
+    ($prefix:literal, $needs:expr, $with:path) => {
+        suite!(@ $prefix, $needs, $with,
+            says_hello,
+            lists_what_it_inspects,
+            tells_a_crash,
+            tells_a_persons_stop,
+            tells_a_kill,
+            tells_a_pause,
+            tells_a_restart_by_the_api,
+            tells_a_change_of_health,
+            tells_a_rename_and_a_removal,
+            runs_a_command,
+            says_when_there_is_nothing_to_do,
+            says_when_there_is_no_such_container,
+            says_when_the_state_forbids_it,
+            restarts_what_has_exited,
+            keeps_the_grace_of_one_that_ignores_sigterm,
+            tells_the_end_of_the_logs,
+            restarts_by_its_own_policy
+        )
+    };
+    (@ $prefix:literal, $needs:expr, $with:path, $($name:ident),+) => {
+        vec![$(test(concat!($prefix, "::", stringify!($name)), $needs, || $with(|rig| async move { $name(&rig).await }))),+]
+    };
+}
+
+/// The suite over every engine there is.
 pub fn tests() -> Vec<Trial> {
-    macro_rules! suite {
-        ($($name:ident),+ $(,)?) => {
-            vec![$(test(concat!("conformance::", stringify!($name)), &[Need::Engine], || with_shared(|rig| async move { $name(&rig).await }))),+]
-        };
-    }
-    suite![
-        says_hello,
-        lists_what_it_inspects,
-        tells_a_crash,
-        tells_a_persons_stop,
-        tells_a_kill,
-        tells_a_pause,
-        tells_a_restart_by_the_api,
-        tells_a_change_of_health,
-        tells_a_rename_and_a_removal,
-        runs_a_command,
-        says_when_there_is_nothing_to_do,
-        says_when_there_is_no_such_container,
-        says_when_the_state_forbids_it,
-        restarts_what_has_exited,
-        keeps_the_grace_of_one_that_ignores_sigterm,
-        tells_the_end_of_the_logs,
-        restarts_by_its_own_policy,
-    ]
+    suite!("conformance::docker", &[Need::Engine], with_shared)
 }
 
 fn running(state: ContainerState) -> bool {

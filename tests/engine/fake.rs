@@ -23,7 +23,9 @@ pub enum Manner {
     /// Half of an answer, then the end.
     Cut,
     /// A change is accepted and never answered; the rest is proper.
-    Stuck,
+    StuckChange,
+    /// The container does not let itself be inspected; the rest is proper.
+    StuckInspect,
 }
 
 struct Shared {
@@ -129,11 +131,14 @@ async fn answer(
     };
     match manner {
         Manner::Silent => return std::future::pending().await,
-        Manner::Stuck if method == "POST" => return std::future::pending().await,
+        Manner::StuckChange if method == "POST" => return std::future::pending().await,
+        Manner::StuckInspect if path.ends_with("/json") && path.contains(CONTAINER) => {
+            return std::future::pending().await;
+        }
         Manner::Garbage => return stream.write_all(b"\x16\x03\x01\x02 not HTTP\r\n\r\n").await,
         Manner::Cut => return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n[{\"Id\":").await,
         Manner::Refusing(status, kind, body) => return stream.write_all(&response(status, kind, body)).await,
-        Manner::Proper | Manner::Stuck => {}
+        Manner::Proper | Manner::StuckChange | Manner::StuckInspect => {}
     }
     let bare = path.strip_prefix("/v").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(path);
     let bare = bare.split('?').next().unwrap_or(bare);

@@ -39,6 +39,9 @@ pub fn tests() -> Vec<Trial> {
         the_newest_common_version_is_agreed_on_each_time,
         an_engine_without_a_common_version_is_refused_in_words,
         a_restart_that_hangs_gives_its_place_back,
+        a_container_that_hangs_stays_in_the_list,
+        the_engine_filters_the_events,
+        an_engine_behind_plain_tcp_is_one_too,
         an_address_is_not_resolved_by_the_c_library,
     ]
 }
@@ -244,7 +247,7 @@ async fn an_engine_without_a_common_version_is_refused_in_words() {
 
 async fn a_restart_that_hangs_gives_its_place_back() {
     let fake = Fake::listening();
-    fake.behave(Manner::Stuck);
+    fake.behave(Manner::StuckChange);
     let docker = docker(&fake);
     let life = docker.inspect(&the_container()).await.expect("inspect").started;
     let expected = Instance { container: the_container().short(), started: life };
@@ -253,6 +256,51 @@ async fn a_restart_that_hangs_gives_its_place_back() {
     assert_eq!(operated.outcome, Outcome::TimedOut);
     // And the engine answers others meanwhile.
     docker.ping().await.expect("ping");
+}
+
+async fn a_container_that_hangs_stays_in_the_list() {
+    let fake = Fake::listening();
+    let docker = docker(&fake);
+    let before = docker.list().await.expect("list");
+    assert_eq!(before.len(), 1);
+    fake.behave(Manner::StuckInspect);
+    assert_eq!(docker.list().await, Ok(before), "as it was last seen");
+}
+
+async fn the_engine_filters_the_events() {
+    let fake = Fake::listening();
+    drop(docker(&fake).events().await.expect("events"));
+    let asked = fake.asked().pop().expect("a request");
+    let query = asked.split_once('?').expect("a query").1;
+    let filters = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "filters").expect("filters").1;
+    let filters: serde_json::Value = serde_json::from_str(&filters).expect("JSON");
+    assert_eq!(filters["type"], serde_json::json!(["container"]));
+    let events: Vec<&str> =
+        filters["event"].as_array().expect("events").iter().filter_map(|name| name.as_str()).collect();
+    for needed in ["die", "kill", "start", "health_status", "destroy"] {
+        assert!(events.contains(&needed), "{needed} is not among {events:?}");
+    }
+    // Every HEALTHCHECK makes three of them.
+    assert!(events.iter().all(|name| !name.starts_with("exec")), "{events:?}");
+}
+
+async fn an_engine_behind_plain_tcp_is_one_too() {
+    let fake = Fake::listening();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    let (socket, tasks) = (fake.socket(), Tasks::new());
+    let relays = tasks.clone();
+    tasks.spawn("relay", async move {
+        while let Ok((mut outer, _)) = listener.accept().await {
+            let mut inner = tokio::net::UnixStream::connect(&socket).await.expect("the engine");
+            relays.spawn("relay", async move { tokio::io::copy_bidirectional(&mut outer, &mut inner).await });
+        }
+    });
+    let docker = Docker::new(HostAddress::Tcp(address), Tasks::new()).expect("a client");
+    let mut watched = Watched::over(Arc::new(docker));
+    assert_eq!(watched.until_up().await, (false, 1));
+    fake.tell(&die(5));
+    watched.until_event(&the_container(), EventAction::Die(5)).await;
 }
 
 async fn an_address_is_not_resolved_by_the_c_library() {

@@ -7,6 +7,7 @@ mod fake;
 mod faults;
 mod outage;
 mod own_dockerd;
+mod patient;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let mut tests = conformance::tests();
     tests.extend(faults::tests());
     tests.extend(outage::tests());
+    tests.extend(patient::tests());
     let code = support::conclude(tests);
     docker_rig::remove_image();
     code
