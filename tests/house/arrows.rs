@@ -154,6 +154,16 @@ pub(crate) fn policy_manifest(manifest: &str) -> Vec<String> {
     found
 }
 
+/// Crates of the rules above that are no dependency: a rule about them could not fail.
+pub(crate) fn idle_rules(manifest: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().expect("Cargo.toml is TOML");
+    let known = |name: &str| {
+        manifest["dependencies"].get(name).or_else(|| manifest["dependencies"].get(name.replace('_', "-")))
+    };
+    let idle = CONFINED.iter().filter(|(name, _)| known(name).is_none());
+    idle.map(|(name, _)| format!("tests/house/arrows.rs: {name} is no dependency; drop its rule")).collect()
+}
+
 /// Modules that `config/mod.rs` makes visible, or takes public items from, beside [`CONFIG_OPENS`].
 fn config_opens_too_much(source: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -299,9 +309,13 @@ mod tests {
 
     #[test]
     fn foreign_systems_stay_behind_their_folder() {
-        for text in
-            ["use rusqlite::Connection;", "use rusqlite as sql;", "use ::rusqlite::Row;", "fn f(e: rusqlite::Error) {}"]
-        {
+        for text in [
+            "use rusqlite::Connection;",
+            "use rusqlite as sql;",
+            "use ::rusqlite::Row;",
+            "extern crate rusqlite as sql;",
+            "fn f(e: rusqlite::Error) {}",
+        ] {
             let found = engine(text);
             assert!(found.len() == 1 && found[0].contains("engine names the crate rusqlite"), "{text}: {found:?}");
         }
@@ -347,6 +361,19 @@ mod tests {
         assert_eq!(policy_manifest("[dependencies]\nserde = \"1\"\n").len(), 1);
         assert_eq!(policy_manifest(&format!("{serde}rand = \"0.9\"\n")).len(), 1);
         assert_eq!(policy_manifest("[target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n").len(), 1);
+    }
+
+    #[test]
+    fn rules_about_crates_that_are_gone_are_found() {
+        let line = |name: &str| format!("{} = \"1\"\n", name.replace('_', "-"));
+        let manifest = |rules: &[(&str, &[&str])]| {
+            format!("[dependencies]\n{}", rules.iter().map(|rule| line(rule.0)).collect::<String>())
+        };
+        assert_eq!(idle_rules(&manifest(&CONFINED)), Vec::<String>::new());
+        assert_eq!(
+            idle_rules(&manifest(&CONFINED[1..])),
+            ["tests/house/arrows.rs: axum is no dependency; drop its rule"]
+        );
     }
 
     #[test]

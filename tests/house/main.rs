@@ -47,6 +47,7 @@ fn assert_none(violations: &[String]) {
 #[test]
 fn arrows_point_one_way() {
     assert_none(&arrows::violations(&sources()));
+    assert_none(&arrows::idle_rules(&read("Cargo.toml")));
 }
 
 #[test]

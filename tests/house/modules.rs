@@ -16,8 +16,6 @@ pub(crate) struct Reference {
     pub(crate) path: Vec<String>,
     /// Whether it is compiled for tests alone.
     pub(crate) test: bool,
-    /// Whether a `use` item names it.
-    pub(crate) imported: bool,
 }
 
 /// Follows the `mod` items from a crate's root file. Tells the paths named, the files reached, and what it could not follow.
@@ -48,7 +46,12 @@ impl Walk {
             let test = test || test_only[at];
             let here = || module.iter().cloned().chain(inline.iter().map(|(name, _)| name.clone())).collect::<Vec<_>>();
             let starts_path = token.kind == Kind::Word && !continues(&tokens, at);
-            if token.is("mod") && tokens.get(at + 2).is_some_and(|next| next.is("{")) {
+            if token.is("extern") && tokens.get(at + 1).is_some_and(|next| next.is("crate")) {
+                let path = tokens.get(at + 2).map(|name| name.text.to_owned()).into_iter().collect();
+                let place = format!("{file}:{}", token.line);
+                self.references.push(Reference { place, from: here(), path, test });
+                at += 3;
+            } else if token.is("mod") && tokens.get(at + 2).is_some_and(|next| next.is("{")) {
                 inline.push((tokens[at + 1].text.to_owned(), depth));
                 at += 2;
             } else if token.is("mod") && tokens.get(at + 2).is_some_and(|next| next.is(";")) {
@@ -71,7 +74,7 @@ impl Walk {
                 let whole = imported || paths.iter().any(|(path, _)| path.len() > 1);
                 for (path, line) in paths.into_iter().filter(|_| whole) {
                     let place = format!("{file}:{line}");
-                    self.references.push(Reference { place, from: here(), path, test, imported });
+                    self.references.push(Reference { place, from: here(), path, test });
                 }
                 at = end.max(at + 1);
             } else {
