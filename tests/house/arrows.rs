@@ -314,6 +314,9 @@ mod tests {
             "use rusqlite as sql;",
             "use ::rusqlite::Row;",
             "extern crate rusqlite as sql;",
+            "impl ::rusqlite::ToSql for X {}",
+            "fn f() { return ::rusqlite::open() }",
+            "fn f() { let x = ::rusqlite::open(); }",
             "fn f(e: rusqlite::Error) {}",
         ] {
             let found = engine(text);

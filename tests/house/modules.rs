@@ -45,7 +45,6 @@ impl Walk {
             let token = tokens[at];
             let test = test || test_only[at];
             let here = || module.iter().cloned().chain(inline.iter().map(|(name, _)| name.clone())).collect::<Vec<_>>();
-            let starts_path = token.kind == Kind::Word && !continues(&tokens, at);
             if token.is("extern") && tokens.get(at + 1).is_some_and(|next| next.is("crate")) {
                 let path = tokens.get(at + 2).map(|name| name.text.to_owned()).into_iter().collect();
                 let place = format!("{file}:{}", token.line);
@@ -65,18 +64,13 @@ impl Walk {
                     None => self.errors.push(format!("{file}:{}: no file for `mod {name}`", token.line)),
                 }
                 at += 3;
-            } else if starts_path {
-                let imported = token.is("use");
-                let start = if imported { at + 1 } else { at };
-                let start = if tokens.get(start).is_some_and(|next| next.is("::")) { start + 1 } else { start };
-                let mut paths = Vec::new();
-                let end = path(&tokens, start, &[], &mut paths);
-                let whole = imported || paths.iter().any(|(path, _)| path.len() > 1);
-                for (path, line) in paths.into_iter().filter(|_| whole) {
+            } else if starts_path(&tokens, at) {
+                let (paths, end) = paths(&tokens, at);
+                for (path, line) in paths {
                     let place = format!("{file}:{line}");
                     self.references.push(Reference { place, from: here(), path, test });
                 }
-                at = end.max(at + 1);
+                at = end;
             } else {
                 if token.is("{") {
                     depth += 1;
@@ -90,23 +84,39 @@ impl Walk {
     }
 }
 
-/// Whether the word at `at` goes on with a path, a field or a method, instead of starting a path.
-fn continues(tokens: &[Token<'_>], at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|before| tokens[before]) else { return false };
-    if before.is(".") {
-        // `..x` is a range, `.x` a field.
-        return !at.checked_sub(2).is_some_and(|before| tokens[before].is("."));
+/// Whether a path starts at `at`, rather than goes on; a `use` item counts as one.
+fn starts_path(tokens: &[Token<'_>], at: usize) -> bool {
+    let token = tokens[at];
+    if token.kind != Kind::Word || (is_keyword(token) && !token.is("use")) {
+        return false;
     }
-    // `a::b` and `<a>::b` continue; `= ::b` starts at the crate of that name.
-    before.is("::")
-        && at.checked_sub(2).is_some_and(|before| {
-            let before = tokens[before];
-            before.is(">") || (before.kind == Kind::Word && !KEYWORDS.contains(&before.text))
-        })
+    let before = |by: usize| at.checked_sub(by).map(|before| tokens[before]);
+    if before(1).is_some_and(|mark| mark.is(".")) {
+        // `..x` is a range, `.x` a field.
+        return before(2).is_some_and(|mark| mark.is("."));
+    }
+    // `a::b` and `<a>::b` go on; `= ::b` and `impl ::b` start at the crate of that name.
+    let goes_on = |token: Token<'_>| token.is(">") || (token.kind == Kind::Word && !is_keyword(token));
+    !(before(1).is_some_and(|mark| mark.is("::")) && before(2).is_some_and(goes_on))
+}
+
+fn is_keyword(token: Token<'_>) -> bool {
+    KEYWORDS.contains(&token.text)
 }
 
 /// The keywords after which a path may begin with `::`.
 const KEYWORDS: [&str; 12] = ["as", "dyn", "else", "for", "if", "impl", "in", "match", "mut", "return", "use", "where"];
+
+/// What the path or the `use` item at `at` names, each with its line, and where it ends. A lone word outside `use` is no path.
+fn paths(tokens: &[Token<'_>], at: usize) -> (Vec<(Vec<String>, usize)>, usize) {
+    let imported = tokens[at].is("use");
+    let global = tokens.get(at + 1).is_some_and(|next| next.is("::"));
+    let start = if imported { at + 1 + usize::from(global) } else { at };
+    let mut found = Vec::new();
+    let end = path(tokens, start, &[], &mut found);
+    found.retain(|(path, _)| imported || path.len() > 1);
+    (found, end.max(at + 1))
+}
 
 /// Reads the path, or `use` tree, at `at` behind `prefix` into `paths`, each with its line; tells where it ends.
 fn path(tokens: &[Token<'_>], mut at: usize, prefix: &[String], paths: &mut Vec<(Vec<String>, usize)>) -> usize {
