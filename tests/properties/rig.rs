@@ -68,6 +68,9 @@ pub(crate) struct Rig {
     pub(crate) violations: Vec<Violation>,
     /// A look is answered at once with the truth.
     pub(crate) looks_answered: bool,
+    /// Every step's actions.
+    pub(crate) log: Vec<Action>,
+    fleet: FleetSpec,
     lives: i64,
 }
 
@@ -95,6 +98,8 @@ impl Rig {
             out: Vec::new(),
             violations: Vec::new(),
             looks_answered: true,
+            log: Vec::new(),
+            fleet,
             lives: at,
         }
     }
@@ -148,6 +153,7 @@ impl Rig {
         }
         self.violations.extend(self.judges.conclude().err());
         self.out.clone_from(&out);
+        self.log.extend_from_slice(&out);
         if self.looks_answered {
             for action in &out {
                 if let Action::Look { service } = action {
@@ -295,9 +301,23 @@ impl Rig {
         let services = self.memory.values().cloned().collect();
         let restored = Restored { store_up: true, intact: true, clean, last: self.newest, services };
         self.clock(self.now.mono + away);
-        let fleet = FleetSpec::default();
-        self.policy = Policy::restore(fleet, (self.now.mono.0 as u64) << 25, restored.clone(), self.now);
-        self.judges = Judges::new(&fleet, &restored, self.now);
+        let seed = u64::try_from(self.now.mono.0).unwrap_or(0) << 25;
+        self.policy = Policy::restore(self.fleet, seed, restored.clone(), self.now);
+        self.judges = Judges::new(&self.fleet, &restored, self.now);
+    }
+
+    /// The machine starts anew: another boot, whose clock begins at zero.
+    pub(crate) fn reboots(&mut self) {
+        self.now = Now { mono: Mono(1000), wall: self.now.wall, boot: Boot(self.now.boot.0 + 1) };
+    }
+
+    pub(crate) fn wall_jumps(&mut self, by: i64) {
+        self.now.wall.0 += by;
+    }
+
+    /// Time passes and nobody notices yet.
+    pub(crate) fn skip(&mut self, span: Duration) {
+        self.clock(self.now.mono + span);
     }
 
     /// Declares service 0 anew after a kill, connects, and lists.
