@@ -19,9 +19,11 @@ impl Ledger {
         self.0.insert(place, at);
     }
 
-    /// Takes back the newest: it was never spent.
-    pub(crate) fn refund(&mut self) {
-        self.0.pop_back();
+    /// Takes back what was charged at this moment: it was never spent.
+    pub(crate) fn refund(&mut self, at: Mono) {
+        if let Some(place) = self.0.iter().rposition(|then| *then == at) {
+            self.0.remove(place);
+        }
     }
 
     /// How many lie within `window` before `now`.

@@ -5,7 +5,7 @@ use crate::input::{CheckResult, Container, RestartPolicy, Sight, State, Witness}
 use crate::record::Event;
 use crate::review::Observation;
 use crate::service::{Doing, Down, ENGINE_FIRST, LOOP, LOOP_WINDOW, Service};
-use crate::spec::OnFailure;
+use crate::spec::{OnFailure, Step};
 use crate::time::Mono;
 use crate::turn::Turn;
 
@@ -22,15 +22,18 @@ const STOPPED_BY_SIGNAL: [i32; 2] = [137, 143];
 impl Service {
     /// What does not change within a life of the container.
     pub(crate) fn describe(&mut self, container: Container) {
-        self.container = Some(container);
+        if !self.is_of_an_earlier_life(container.instance) {
+            self.container = Some(container);
+        }
     }
 
     /// A container was seen in a state. False: it was old news and changed nothing.
     pub(crate) fn see(&mut self, turn: &mut Turn<'_>, sight: Sight) -> bool {
-        if sight.began < self.latest || self.is_of_an_earlier_life(&sight) {
+        if sight.began < self.latest || self.is_of_an_earlier_life(sight.instance) {
             turn.shared.stale += 1;
             return false;
         }
+        self.seen_at = sight.began;
         let before = self.sight.replace(sight);
         let same_life = before.is_some_and(|before| before.instance == sight.instance);
         if same_life && before.is_some_and(|before| is_same_fact(before.state, sight.state)) {
@@ -52,10 +55,9 @@ impl Service {
         true
     }
 
-    fn is_of_an_earlier_life(&self, sight: &Sight) -> bool {
-        self.sight.is_some_and(|known| {
-            known.instance.container == sight.instance.container && sight.instance.started < known.instance.started
-        })
+    fn is_of_an_earlier_life(&self, life: Instance) -> bool {
+        self.sight
+            .is_some_and(|known| known.instance.container == life.container && life.started < known.instance.started)
     }
 
     /// The same fact again can still tell something: an exit that a look finds unchanged, although the engine's restart
@@ -103,7 +105,9 @@ impl Service {
             self.record(turn, Event::SeenRunning);
         }
         let another_life = before.is_none_or(|before| before.instance != sight.instance);
-        let by_iaso = self.attempt().is_some_and(|attempt| attempt.begins_a_life());
+        // The life after the one that Iaso worked on is its own doing; the next after that is not.
+        let ended = before.map(|before| before.instance);
+        let by_iaso = self.attempt().is_some_and(|attempt| attempt.begins_a_life() && Some(attempt.instance) == ended);
         if another_life && !by_iaso && before.is_some() {
             self.started_by_another(turn, before);
         }
@@ -119,7 +123,8 @@ impl Service {
             self.sight.is_some_and(|sight| sight.instance.container == before.instance.container)
         });
         let has_policy = self.container.is_some_and(|container| container.restart != RestartPolicy::No);
-        let was_stopped = self.stopped.is_some() || self.stop_signal == before.map(|before| before.instance);
+        let was_stopped =
+            self.stopped.is_some() || before.is_some_and(|before| self.was_asked_to_stop(before.instance));
         if same_container && has_policy && !was_stopped && !self.engine_gave_up {
             self.engine_restarted(turn);
         } else {
@@ -144,12 +149,14 @@ impl Service {
 
     /// The container exited, or was found exited: why?
     fn exit(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32, witness: Witness) {
-        let own = self.attempt().is_some_and(|attempt| {
+        let at_work = self.attempt().is_some_and(|attempt| {
             attempt.instance == life && !matches!(self.phase, Doing::Resolving { .. }) && stops(attempt.step)
         });
-        let why = if own {
+        // Not seen running since a person stopped it: whatever happened between, that stop is the last that is known.
+        let stays_stopped = self.stopped.is_some_and(|(stopped, _)| stopped.container == life.container);
+        let why = if at_work || self.own_stop == Some(life) {
             Down::Own
-        } else if self.stop_signal == Some(life) || self.stopped.is_some_and(|(stopped, _)| is_life(stopped, life)) {
+        } else if self.was_asked_to_stop(life) || stays_stopped {
             Down::Operator
         } else if self.completes(code) {
             Down::Completed
@@ -185,24 +192,34 @@ impl Service {
 
     /// Somebody sent the container its stop signal.
     pub(crate) fn stop_signal(&mut self, turn: &mut Turn<'_>, instance: Instance, at: Mono) {
-        if at < self.latest {
+        if at < self.latest || self.is_of_an_earlier_life(instance) {
             turn.shared.stale += 1;
-            return;
+        } else if !self.is_own_signal(instance, at) {
+            self.stop_signal = Some((instance, at));
         }
-        let own = self.attempt().is_some_and(|attempt| {
+    }
+
+    /// Iaso's own operation sends the same signal; its event may come a little later than the engine's answer.
+    fn is_own_signal(&self, instance: Instance, at: Mono) -> bool {
+        let by_attempt = self.attempt().is_some_and(|attempt| {
+            let just_sent = match self.phase {
+                Doing::Verifying { since, .. } => at < since + ENGINE_FIRST,
+                _ => true,
+            };
             attempt.instance == instance
-                && (stops(attempt.step) || matches!(attempt.step, crate::spec::Step::Signal(_)))
+                && (stops(attempt.step) || (just_sent && matches!(attempt.step, Step::Signal(_))))
         });
-        if !own {
-            self.stop_signal = Some(instance);
-        }
+        by_attempt || self.own_stop == Some(instance)
+    }
+
+    fn was_asked_to_stop(&self, life: Instance) -> bool {
+        self.stop_signal.is_some_and(|(asked, _)| asked == life)
     }
 
     /// The engine went down just after this stop: it was the engine's own shutdown, not a person.
     pub(crate) fn take_back_stop(&mut self, turn: &mut Turn<'_>, engine_down: Mono) {
-        if let Some((_, at)) = self.stopped.take_if(|(_, at)| *at + SHUTDOWN >= engine_down) {
-            debug_assert!(at <= turn.now.mono, "a stop lies in the past");
-            self.stop_signal = None;
+        self.stop_signal.take_if(|(_, at)| *at + SHUTDOWN >= engine_down);
+        if self.stopped.take_if(|(_, at)| *at + SHUTDOWN >= engine_down).is_some() {
             if self.down == Some(Down::Operator) {
                 self.down = Some(Down::Unknown);
             }
@@ -212,7 +229,8 @@ impl Service {
 
     /// A deployment may have begun.
     pub(crate) fn change(&mut self, now: Mono) {
-        self.change_until = Some(now + DEPLOYMENT);
+        let under_way = self.change_until.filter(|until| *until > now);
+        self.change_until = Some(under_way.unwrap_or(now + DEPLOYMENT));
     }
 
     /// A check ended. False: it was about another life, or old news, and changed nothing.
@@ -252,8 +270,9 @@ pub(crate) fn is_life(stored: Instance, seen: Instance) -> bool {
     stored.container == seen.container && seen.started <= stored.started
 }
 
-const fn stops(step: crate::spec::Step) -> bool {
-    matches!(step, crate::spec::Step::Restart | crate::spec::Step::Stop)
+/// Whether a step ends the life it is carried out on.
+pub(crate) const fn stops(step: Step) -> bool {
+    matches!(step, Step::Restart | Step::Stop)
 }
 
 /// Whether two states of one life tell the same: who witnessed an exit aside, unless the newer witness is the better one.

@@ -37,6 +37,10 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
+/// Stops this shortly before the newest news of a host that then went down may have been the engine's own. Wider than the
+/// rule's: when exactly the engine went down is not told here.
+const SHUTDOWN: Duration = Duration::from_secs(120);
+
 type Judgement = Result<(), Violation>;
 
 /// All judges, and what they have heard.
@@ -75,12 +79,13 @@ struct Account {
     ran: bool,
     paused: bool,
     stop: Option<(Instance, Mono)>,
-    stop_signal: Option<Instance>,
+    stop_signal: Option<(Instance, Mono)>,
     /// A life that ended under the hands of an operation.
     own_end: Option<Instance>,
     /// The exit was found by a look, long enough after it, or first of all.
     looked_at_exit: bool,
-    in_flight: Option<Operation>,
+    /// The operation in flight, and when it was charged.
+    in_flight: Option<(Operation, Mono)>,
     /// The newest operation that was carried out, and when its answer came.
     answered: Option<(Operation, Mono)>,
     open: Option<AttemptId>,
@@ -138,7 +143,9 @@ impl Judges {
             }
             Input::Host { host, link } => self.hear_link(*host, *link),
             Input::Described { service, container } => {
-                if let Some(account) = self.services.get_mut(service) {
+                if let Some(account) = self.services.get_mut(service)
+                    && !account.is_of_an_earlier_life(container.instance)
+                {
                     account.container = Some(*container);
                 }
             }
@@ -150,8 +157,9 @@ impl Judges {
             Input::StopSignal { service, instance, at } => {
                 if let Some(account) = self.services.get_mut(service).filter(|account| *at >= account.changed)
                     && !account.is_at_work_on(*instance)
+                    && !account.is_of_an_earlier_life(*instance)
                 {
-                    account.stop_signal = Some(*instance);
+                    account.stop_signal = Some((*instance, *at));
                 }
             }
             Input::Checked { service, check, instance, began, result } => {
@@ -231,13 +239,15 @@ impl Judges {
             Event::Held { .. } => account.held = true,
             Event::Unheld { .. } => account.held = false,
             Event::Begun { attempt, cause, trouble, .. } => {
-                account.open = Some(attempt);
+                if account.open.replace(attempt).is_some() {
+                    return Err(Violation { law: 2, service: record.service, what: "an earlier attempt is not over" });
+                }
                 if cause == Cause::Recovery && trouble.is_none() {
                     return Err(Violation { law: 8, service: record.service, what: "acted without a reason" });
                 }
             }
             Event::Ended { attempt, verdict, .. } => {
-                if account.in_flight.is_some_and(|operation| operation.attempt == attempt) {
+                if account.in_flight.is_some_and(|(operation, _)| operation.attempt == attempt) {
                     account.in_flight = None;
                 }
                 account.open = None;
@@ -305,13 +315,13 @@ impl Judges {
         match link {
             HostLink::Down => account.down_since = account.down_since.or(newest),
             HostLink::Up { engine_started } => {
-                account.down_since = None;
+                let down = account.down_since.take().or(newest);
                 if engine_started {
-                    // Any stop near enough to be the engine's own shutdown is taken back by the policy; to judge it, it is
-                    // enough to forget what was not confirmed by an exit that a person was seen to ask for long before.
+                    // Its own shutdown sends the same signals: what lies near enough may not be held against the policy.
+                    let near = |at: Mono| down.is_none_or(|down| at + SHUTDOWN >= down);
                     for service in self.services.values_mut().filter(|account| account.host == host) {
-                        service.stop = None;
-                        service.stop_signal = None;
+                        service.stop.take_if(|(_, at)| near(*at));
+                        service.stop_signal.take_if(|(_, at)| near(*at));
                     }
                 }
             }
@@ -320,11 +330,14 @@ impl Judges {
 
     fn hear_outcome(&mut self, id: ServiceId, attempt: AttemptId, outcome: Outcome) {
         let Some(account) = self.services.get_mut(&id) else { return };
-        let Some(operation) = account.in_flight.take_if(|operation| operation.attempt == attempt) else { return };
+        let Some((operation, charged)) = account.in_flight.take_if(|(operation, _)| operation.attempt == attempt)
+        else {
+            return;
+        };
         if matches!(outcome, Outcome::Uncharged | Outcome::Refused) && operation.cause == Cause::Recovery {
-            account.charges.pop_back();
+            take_back(&mut account.charges, charged);
             if let Some(host) = self.hosts.get_mut(&operation.host) {
-                host.charges.pop_back();
+                take_back(&mut host.charges, charged);
             }
             self.store_up &= outcome != Outcome::Uncharged;
         }
@@ -334,7 +347,7 @@ impl Judges {
 
     fn note_operation(&mut self, operation: &Operation, now: Mono) {
         let Some(account) = self.services.get_mut(&operation.service) else { return };
-        account.in_flight = Some(*operation);
+        account.in_flight = Some((*operation, now));
         account.good = None;
         if operation.cause == Cause::Recovery {
             push_bounded(&mut account.charges, now, account.budget.max);
@@ -371,15 +384,20 @@ impl Judges {
 impl Account {
     fn is_at_work_on(&self, life: Instance) -> bool {
         let touches = |operation: &Operation| operation.instance == life && operation.step != Step::Start;
-        self.in_flight.as_ref().is_some_and(touches)
-            || (self.open.is_some() && self.answered.as_ref().is_some_and(|(operation, _)| touches(operation)))
+        let ends = |operation: &Operation| matches!(operation.step, Step::Restart | Step::Stop);
+        self.in_flight.as_ref().is_some_and(|(operation, _)| touches(operation))
+            || self
+                .answered
+                .as_ref()
+                .is_some_and(|(operation, _)| touches(operation) && (self.open.is_some() || ends(operation)))
+    }
+
+    fn is_of_an_earlier_life(&self, life: Instance) -> bool {
+        self.life.is_some_and(|known| known.container == life.container && life.started < known.started)
     }
 
     fn hear_sight(&mut self, sight: &crate::input::Sight) {
-        let earlier_life = self
-            .life
-            .is_some_and(|life| life.container == sight.instance.container && sight.instance.started < life.started);
-        if sight.began < self.changed || earlier_life {
+        if sight.began < self.changed || self.is_of_an_earlier_life(sight.instance) {
             return;
         }
         let new_life = self.life != Some(sight.instance);
@@ -395,7 +413,7 @@ impl Account {
         if exits && !was_exited {
             if self.is_at_work_on(sight.instance) {
                 self.own_end = Some(sight.instance);
-            } else if self.stop_signal == Some(sight.instance) {
+            } else if self.stop_signal.is_some_and(|(life, _)| life == sight.instance) {
                 self.stop = Some((sight.instance, sight.began));
             }
         }
@@ -507,6 +525,12 @@ fn law_18(account: &Account, operation: &Operation) -> Judgement {
         }
         _ if !account.ran => broken("it was never seen running"),
         _ => Ok(()),
+    }
+}
+
+fn take_back(charges: &mut VecDeque<Mono>, charged: Mono) {
+    if let Some(place) = charges.iter().rposition(|then| *then == charged) {
+        charges.remove(place);
     }
 }
 

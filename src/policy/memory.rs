@@ -164,16 +164,17 @@ impl Memory {
                 }
             }
             Event::Ended { attempt, verdict, .. } => {
-                if verdict == Verdict::Dropped {
-                    self.charges.pop();
-                }
                 if let Some(open) = self.attempt.take_if(|open| open.attempt == attempt)
                     && open.cause == Cause::Recovery
                 {
                     self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
                     self.last_ended = Some(now);
-                    if let Some(incident) = self.incident.as_mut().filter(|_| verdict.failed()) {
-                        incident.failed += 1;
+                    if verdict == Verdict::Dropped {
+                        self.refund(open.begun);
+                    }
+                    if let Some(incident) = self.incident.as_mut() {
+                        incident.failed += u32::from(verdict.failed());
+                        incident.attempts -= u32::from(verdict == Verdict::Dropped).min(incident.attempts);
                     }
                 }
             }
@@ -203,6 +204,13 @@ impl Memory {
             Event::Resumed => self.paused = false,
             Event::ChargedForGap { .. } => self.charge(now),
             Event::Health { .. } | Event::Held { .. } | Event::Unheld { .. } | Event::EngineRestarted { .. } => {}
+        }
+    }
+
+    /// The engine was never asked.
+    fn refund(&mut self, begun: Now) {
+        if let Some(place) = self.charges.iter().rposition(|charge| *charge == begun) {
+            self.charges.remove(place);
         }
     }
 

@@ -10,9 +10,9 @@ use crate::check::Check;
 use crate::id::{HostId, Identity, ServiceId};
 use crate::input::{CheckResult, EngineHealth, HostLink, Input, State};
 use crate::memory::{Memory, Restored};
-use crate::record::{Ending, Health};
+use crate::record::{Ending, Health, Verdict};
 use crate::review::Observation;
-use crate::service::{Attempt, Doing, Incident, Service};
+use crate::service::{Attempt, Cadence, Doing, Incident, Service};
 use crate::spec::{FleetSpec, ServiceSpec};
 use crate::time::{Mono, Now};
 use crate::turn::{Host, Ids, Shared, Turn};
@@ -115,7 +115,7 @@ impl Policy {
         }
     }
 
-    /// When the next [`Input::Tick`] is due; none when only news can change anything. Always later than the newest step.
+    /// When the next [`Input::Tick`] is due; none when only news can change anything. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<Mono> {
         self.timers.first().map(|(at, _)| *at)
     }
@@ -160,7 +160,7 @@ impl Policy {
     }
 
     fn define(&mut self, id: ServiceId, spec: Box<ServiceSpec>, out: &mut Vec<Action>) {
-        self.host_slot(spec.host);
+        self.recall_host(&spec);
         let place = id.0 as usize;
         if self.services.len() <= place {
             self.services.resize_with(place + 1, || None);
@@ -183,14 +183,24 @@ impl Policy {
         });
     }
 
+    /// With a host's first service comes what was charged to all of that host's, those included that are gone.
+    fn recall_host(&mut self, spec: &ServiceSpec) {
+        if core::mem::replace(&mut self.host_slot(spec.host).recalled, true) {
+            return;
+        }
+        let host = &mut self.shared.hosts[usize::from(spec.host.0)];
+        for memory in self.remembered.values().filter(|memory| memory.identity.host() == spec.identity.host()) {
+            for charge in &memory.charges {
+                host.charges.add(self.now.place(*charge));
+            }
+        }
+    }
+
     /// Gives a newly defined service what the store remembered of it.
     fn recall(&mut self, service: &mut Service, memory: Memory) {
         let now = self.now;
-        let host = &mut self.shared.hosts[usize::from(service.spec.host.0)];
         for charge in memory.charges {
-            let at = now.place(charge);
-            service.charges.add(at);
-            host.charges.add(at);
+            service.charges.add(now.place(charge));
         }
         for check in &mut service.checks {
             check.proven = memory.proven.contains(&check.spec.fingerprint);
@@ -233,8 +243,10 @@ impl Policy {
         let mut host = None;
         self.with(id, out, |service, turn| {
             if matches!(service.phase, Doing::Operating(_)) {
-                let slot = turn.host_mut(service.spec.host);
-                slot.in_flight = slot.in_flight.saturating_sub(1);
+                service.give_back_place(turn);
+            }
+            if let Some(attempt) = service.attempt() {
+                service.end(turn, attempt, Verdict::Superseded);
             }
             service.close_incident(turn, Ending::Gone);
             service.wanted = None;
@@ -289,6 +301,10 @@ impl Policy {
                     service.review(turn, None);
                 }
             });
+        }
+        // A call that never answered has given its place back.
+        for place in 0..self.shared.hosts.len() {
+            self.call_up_waiting(HostId(u16::try_from(place).unwrap_or(u16::MAX)), out);
         }
     }
 
@@ -353,6 +369,7 @@ impl Service {
         self.health == Health::Healthy
             && self.incident.is_none()
             && self.hold.is_none()
+            && self.quarantine.is_none()
             && matches!(self.phase, Doing::Nothing)
             && self.checks.iter().all(|check| check.verdict() == Some(true) && check.view().failures == 0)
     }
@@ -368,6 +385,8 @@ fn redefine(service: &mut Service, spec: Box<ServiceSpec>) {
         service.checks.push(check);
     }
     service.spec = spec;
+    // Whoever runs the checks begins them anew at their usual interval.
+    service.cadence = Cadence::Usual;
 }
 
 /// Moves a service's timer forward where it wants to be reviewed earlier; a timer that is too early is corrected when it

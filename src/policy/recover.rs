@@ -6,6 +6,7 @@ use crate::action::{Action, Answer, Cause, Charge, Operation, Trouble};
 use crate::backoff;
 use crate::id::OrderId;
 use crate::input::{Order, Outcome, State};
+use crate::intake::stops;
 use crate::record::{Ending, Event, Health, Hold, Release, Verdict};
 use crate::review::Observation;
 use crate::service::{Attempt, Cadence, Diagnosis, Doing, Incident, Service, Stable};
@@ -101,17 +102,21 @@ impl Service {
         }
         self.give_back_place(turn);
         self.record(turn, Event::Finished { attempt: id, outcome });
+        let may_be_done =
+            matches!(outcome, Outcome::Done | Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed);
+        if may_be_done && stops(attempt.step) {
+            self.own_stop = Some(attempt.instance);
+        }
         match outcome {
-            Outcome::Done | Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed
-                if attempt.step != Step::Stop =>
-            {
-                self.verify(turn, attempt);
-            }
+            _ if may_be_done && attempt.step != Step::Stop => self.verify(turn, attempt),
             Outcome::Done => self.end(turn, attempt, Verdict::Done),
             Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed | Outcome::Failed | Outcome::CommandFailed => {
                 self.end(turn, attempt, Verdict::OperationFailed);
             }
-            Outcome::Moot | Outcome::NotFound => self.end(turn, attempt, Verdict::Moot),
+            Outcome::Moot | Outcome::NotFound => {
+                self.end(turn, attempt, Verdict::Moot);
+                self.wait_for_look(turn);
+            }
             Outcome::NotPermitted => {
                 self.denied_until = Some(turn.now.mono + DENIED);
                 self.end(turn, attempt, Verdict::Denied);
@@ -130,7 +135,7 @@ impl Service {
         true
     }
 
-    fn give_back_place(&self, turn: &mut Turn<'_>) {
+    pub(crate) fn give_back_place(&self, turn: &mut Turn<'_>) {
         let host = turn.host_mut(self.spec.host);
         host.in_flight = host.in_flight.saturating_sub(1);
     }
@@ -138,8 +143,8 @@ impl Service {
     /// The engine was never asked.
     fn refund(&mut self, turn: &mut Turn<'_>, attempt: Attempt) {
         if attempt.cause == Cause::Recovery {
-            self.charges.refund();
-            turn.host_mut(self.spec.host).charges.refund();
+            self.charges.refund(attempt.begun);
+            turn.host_mut(self.spec.host).charges.refund(attempt.begun);
             if let Some(incident) = &mut self.incident {
                 incident.attempts = incident.attempts.saturating_sub(1);
             }
@@ -162,7 +167,7 @@ impl Service {
     }
 
     /// The attempt is over.
-    fn end(&mut self, turn: &mut Turn<'_>, attempt: Attempt, verdict: Verdict) {
+    pub(crate) fn end(&mut self, turn: &mut Turn<'_>, attempt: Attempt, verdict: Verdict) {
         let now = turn.now.mono;
         self.phase = Doing::Nothing;
         let took = now.since(attempt.begun);
@@ -182,6 +187,12 @@ impl Service {
     pub(crate) fn schedule_next(&mut self, turn: &mut Turn<'_>) {
         let wait = backoff::delay(&self.spec.recovery.backoff, self.streak, &mut turn.shared.jitter);
         self.backoff_until = self.last_ended.map(|ended| ended + wait).filter(|_| self.streak > 0);
+    }
+
+    /// What was decided did not fit what the engine found: nothing is decided anew before the look has been answered.
+    fn wait_for_look(&mut self, turn: &Turn<'_>) {
+        let answered = turn.now.mono + turn.shared.fleet.failing_interval;
+        self.backoff_until = Some(self.backoff_until.map_or(answered, |until| until.max(answered)));
     }
 
     fn failed_again(&mut self, turn: &mut Turn<'_>) {
@@ -236,9 +247,13 @@ impl Service {
         let gone = sight.state == State::Gone || sight.instance.container != attempt.instance.container;
         if gone {
             self.end(turn, attempt, Verdict::Superseded);
-        } else if sight.instance.started > attempt.instance.started || !attempt.begins_a_life() {
+        } else if attempt.step == Step::Stop && !matches!(sight.state, State::Running(_)) {
+            self.end(turn, attempt, Verdict::Done);
+        } else if sight.instance.started > attempt.instance.started
+            || matches!(attempt.step, Step::Signal(_) | Step::Exec(_))
+        {
             self.verify(turn, attempt);
-        } else if turn.now.mono >= until && sight.began >= until {
+        } else if turn.now.mono >= until && self.seen_at >= until {
             // It was not carried out: nothing is repeated blindly, but decided anew.
             self.end(turn, attempt, Verdict::Moot);
         }

@@ -3,7 +3,7 @@
 use crate::action::{Action, Cause, Trouble};
 use crate::decide::Decision;
 use crate::input::State;
-use crate::record::{Ending, Event, Health, Hold};
+use crate::record::{Ending, Event, Health, Hold, Release};
 use crate::service::{Cadence, Diagnosis, Doing, Down, ENGINE_FIRST, Service};
 use crate::time::Mono;
 use crate::turn::Turn;
@@ -75,6 +75,7 @@ impl Service {
         } else if diagnosis.health == Health::Stopped && self.down != Some(Down::Unknown) {
             self.close_incident(turn, Ending::Stopped);
         } else if Self::is_well(diagnosis.health) && self.is_stable() {
+            self.release(turn, Release::Healthy);
             self.close_incident(turn, Ending::Recovered);
         }
     }
@@ -116,10 +117,15 @@ impl Service {
         match self.phase {
             Doing::Verifying { .. } | Doing::Resolving { .. } => Cadence::Verifying,
             Doing::Operating(_) => self.cadence,
-            Doing::Nothing if Self::is_well(self.health) && self.incident.is_some() => Cadence::Verifying,
+            Doing::Nothing if self.is_recovering() => Cadence::Verifying,
             Doing::Nothing if self.health == Health::Unhealthy || self.has_failures() => Cadence::Failing,
             Doing::Nothing => Cadence::Usual,
         }
+    }
+
+    /// Healthy, and not yet for long enough to forget what was wrong.
+    fn is_recovering(&self) -> bool {
+        Self::is_well(self.health) && (self.incident.is_some() || self.quarantine.is_some())
     }
 
     fn has_failures(&self) -> bool {
@@ -136,7 +142,7 @@ impl Service {
         let fleet = &turn.shared.fleet;
         let every = match self.phase {
             Doing::Verifying { .. } | Doing::Resolving { .. } => fleet.verify_interval,
-            Doing::Nothing if self.incident.is_some() && Self::is_well(self.health) => fleet.verify_interval,
+            Doing::Nothing if self.is_recovering() => fleet.verify_interval,
             Doing::Nothing if self.trouble == Some(Trouble::EngineRestarting) && self.look_at.is_none() => ENGINE_FIRST,
             Doing::Nothing if self.trouble == Some(Trouble::EngineRestarting) => fleet.failing_interval,
             Doing::Nothing | Doing::Operating(_) => {

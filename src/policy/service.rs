@@ -41,8 +41,12 @@ pub(crate) struct Service {
     pub(crate) sight: Option<Sight>,
     /// When the newest transition of `sight` began: older observations are dropped.
     pub(crate) latest: Mono,
-    /// Somebody else's stop signal was seen on this life.
-    pub(crate) stop_signal: Option<Instance>,
+    /// When the newest observation began, news or not.
+    pub(crate) seen_at: Mono,
+    /// Somebody else's stop signal was seen on this life, and when.
+    pub(crate) stop_signal: Option<(Instance, Mono)>,
+    /// The life that Iaso itself last asked the engine to end.
+    pub(crate) own_stop: Option<Instance>,
     /// Why the container is down, while it is.
     pub(crate) down: Option<Down>,
     /// The life that a person stopped, and when.
@@ -197,7 +201,9 @@ impl Service {
             container: None,
             sight: None,
             latest: Mono(i64::MIN),
+            seen_at: Mono(i64::MIN),
             stop_signal: None,
+            own_stop: None,
             down: None,
             stopped: None,
             crashed: None,

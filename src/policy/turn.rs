@@ -68,6 +68,8 @@ impl Shared {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Host {
     pub(crate) up: bool,
+    /// What the store remembered of its charges has been taken in.
+    pub(crate) recalled: bool,
     pub(crate) down_since: Option<Mono>,
     /// Verdicts of probes wait until then.
     pub(crate) quiet_until: Option<Mono>,
