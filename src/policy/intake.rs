@@ -77,8 +77,10 @@ impl Service {
         self.engine_gave_up = false;
         self.denied_until = None;
         self.refused_until = None;
-        let another_container = before.is_some_and(|before| before.instance.container != sight.instance.container);
-        if another_container && matches!(sight.state, State::Running(_)) {
+        let is_deployed = before.is_none_or(|before| {
+            before.instance.container != sight.instance.container || before.state == State::Created
+        });
+        if is_deployed && matches!(sight.state, State::Running(_)) {
             self.change_until = None;
         }
         self.charge_for_gap(turn, sight);

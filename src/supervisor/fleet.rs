@@ -118,8 +118,10 @@ impl Fleet {
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
             EventAction::Destroy => {
                 let service = self.service_of(host, &event.container);
+                let current =
+                    service.filter(|id| self.services[id.0 as usize].container.as_ref() == Some(&event.container));
                 self.removed(host, &event.container, received, &mut news);
-                news.inputs.extend(service.map(|service| Input::Change { service }));
+                news.inputs.extend(current.map(|service| Input::Change { service }));
             }
             EventAction::Die(code) => {
                 self.transition(host, event, received, ContainerState::Exited(code), &mut news);
