@@ -1,8 +1,8 @@
 //! Iaso, a self-healing daemon for container hosts.
 //!
-//! Dependencies point one way: `main -> cli -> app -> { supervisor, edges } -> config -> policy`. Edges (`engine`, `probe`,
-//! `store`, `api`, `telemetry`, `system`) do not import each other, but for `system`, which all may use; `app` wires them.
-//! `sim` and `demo` may be named by the commands and tests that run them, and by nothing else.
+//! Dependencies point one way: `main -> cli -> app -> supervisor -> edges -> config -> policy`. Edges (`engine`, `probe`,
+//! `store`, `api`, `telemetry`) do not name each other; `app` wires them, and all may use `system`. `sim` and `demo` may be
+//! named by the commands and tests that run them, and by nothing else. A test reads the sources and holds these arrows.
 
 pub mod api;
 pub mod app;
