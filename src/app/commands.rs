@@ -1,6 +1,6 @@
 //! The commands that do not ask a running daemon: they are it, or do its work once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Edges, Ended, Started, own, run};
@@ -12,11 +12,15 @@ use crate::probe::address::EngineSite;
 use crate::probe::http::HttpProber;
 use crate::probe::scheduler::prober;
 use crate::system::clock::Clock;
+use crate::system::heartbeat::Heartbeat;
 use crate::system::resolver::Resolver;
 use crate::system::signals::{self, Signal};
 use crate::system::tasks::Tasks;
 use crate::system::tls;
 use crate::telemetry::logs;
+
+/// Where the command line's socket is when nothing says otherwise.
+const DEFAULT_SOCKET: &str = "/run/iaso/iaso.sock";
 
 /// `iaso run`.
 ///
@@ -41,6 +45,7 @@ pub async fn daemon(config_file: Option<&Path>, observe: bool) -> Result<(), Fai
         "iaso starts"
     );
     let edges = real_edges(&config, &Tasks::new(), Clock::new())?;
+    edges.heartbeat.watch().map_err(|error| Failure::Internal(format!("no thread for the heartbeat: {error}")))?;
     let asked_to_stop = async {
         loop {
             match signals.recv().await {
@@ -82,6 +87,11 @@ pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Failure> {
         .map_err(|mistakes| Failure::Configuration(mistakes.to_string()))
 }
 
+/// The socket of the daemon that is configured on this machine; the usual one where the configuration cannot be read.
+pub fn socket() -> PathBuf {
+    load(None).map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |loaded| loaded.config.daemon.socket)
+}
+
 /// The real world around the daemon.
 fn real_edges(config: &Config, tasks: &Tasks, clock: Clock) -> Result<Edges, Failure> {
     let engines = config.hosts.iter().map(|host| {
@@ -97,6 +107,7 @@ fn real_edges(config: &Config, tasks: &Tasks, clock: Clock) -> Result<Edges, Fai
         listen: Some(config.api.listen),
         socket: Some(config.daemon.socket.clone()),
         data_dir: config.daemon.data_dir.clone(),
+        heartbeat: Heartbeat::new(),
         listeners: Vec::new(),
         on_start: Box::new(|started: Started| {
             if let Some(address) = started.address {

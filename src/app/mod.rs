@@ -56,6 +56,8 @@ pub struct Edges {
     pub socket: Option<PathBuf>,
     /// Where the store and the flight recordings live.
     pub data_dir: PathBuf,
+    /// Shows that the supervisor steps.
+    pub heartbeat: Heartbeat,
     /// Who else hears what is decided.
     pub listeners: Vec<Box<dyn Listener>>,
     /// Told, once, where it listens and how to follow what it sees.
@@ -104,7 +106,7 @@ pub enum StartError {
 /// When it cannot be started at all. What fails later is shown in `/health`, and does not end it.
 pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()>) -> Result<Ended, StartError> {
     let grace = config.daemon.shutdown_grace;
-    let (clock, tasks, heartbeat) = (Clock::new(), Tasks::new(), Heartbeat::new());
+    let (clock, tasks, heartbeat) = (Clock::new(), Tasks::new(), edges.heartbeat);
     let http = match edges.listen {
         Some(address) => Some(Socket::tcp(address).await.map_err(|error| StartError::Listen { address, error })?),
         None => None,

@@ -24,9 +24,6 @@ use crate::demo::patient;
 use crate::system::build::{REVISION, VERSION};
 use crate::telemetry::explain::Explanation;
 
-/// Where the daemon's socket is when nothing says otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/iaso/iaso.sock";
-
 /// Where the daemon serves health and metrics when nothing says otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9797);
 
@@ -34,7 +31,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 #[derive(Debug, Parser)]
 #[command(name = "iaso", version = VERSION, propagate_version = true, disable_help_subcommand = true)]
 struct Cli {
-    /// The running daemon's Unix socket [default: /run/iaso/iaso.sock]
+    /// The running daemon's Unix socket [default: the configuration's]
     #[arg(long, global = true, env = "IASO_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
@@ -165,7 +162,7 @@ pub fn main() -> ExitCode {
         Command::Patient { args } => patient::run(args.into_iter()),
         Command::Version => say(&Said { text: format!("iaso {VERSION} ({REVISION})\n"), exit: Exit::Done }),
         Command::Ask(ask) => {
-            let socket = cli.socket.unwrap_or_else(|| DEFAULT_SOCKET.into());
+            let socket = cli.socket.unwrap_or_else(commands::socket);
             match runtime(1) {
                 Ok(runtime) => match runtime.block_on(run(ask, socket, wants_colour())) {
                     Ok(said) => say(&said),

@@ -121,13 +121,14 @@ impl Service {
 
     /// A life began that Iaso did not ask for: the engine's own policy, or a person.
     fn started_by_another(&mut self, turn: &mut Turn<'_>, before: Option<Sight>) {
-        let same_container = before.is_some_and(|before| {
-            self.sight.is_some_and(|sight| sight.instance.container == before.instance.container)
+        let lived_before = before.is_some_and(|before| {
+            let same_container = self.sight.is_some_and(|sight| sight.instance.container == before.instance.container);
+            same_container && before.state != State::Created
         });
         let has_policy = self.container.is_some_and(|container| container.restart != RestartPolicy::No);
         let was_stopped =
             self.stopped.is_some() || before.is_some_and(|before| self.was_asked_to_stop(before.instance));
-        if same_container && has_policy && !was_stopped && !self.engine_gave_up {
+        if lived_before && has_policy && !was_stopped && !self.engine_gave_up {
             self.engine_restarted(turn);
         } else {
             self.started_by_a_person(turn);
@@ -173,11 +174,16 @@ impl Service {
                 self.stopped = Some((life, turn.now.mono));
                 self.record(turn, Event::OperatorStopped { instance: life });
             }
-            Down::Own | Down::Crash if !self.is_known_crash(life) => {
-                self.crashed = Some(life);
-                self.record(turn, Event::Crashed { instance: life, code });
-            }
+            Down::Crash => self.crashed(turn, life, code),
             _ => {}
+        }
+    }
+
+    /// Its death is known not to be a person's doing.
+    pub(crate) fn crashed(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32) {
+        if !self.is_known_crash(life) {
+            self.crashed = Some(life);
+            self.record(turn, Event::Crashed { instance: life, code });
         }
     }
 

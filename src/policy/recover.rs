@@ -5,11 +5,11 @@ use core::time::Duration;
 use crate::action::{Action, Answer, Cause, Charge, Operation, Trouble};
 use crate::backoff;
 use crate::id::OrderId;
-use crate::input::{Order, Outcome, State};
+use crate::input::{Order, Outcome, Sight, State};
 use crate::intake::stops;
 use crate::record::{Ending, Event, Health, Hold, Release, Verdict};
 use crate::review::Observation;
-use crate::service::{Attempt, Cadence, Diagnosis, Doing, Incident, Service, Stable};
+use crate::service::{Attempt, Cadence, Diagnosis, Doing, Down, Incident, Service, Stable};
 use crate::spec::Step;
 use crate::time::Mono;
 use crate::turn::Turn;
@@ -172,6 +172,12 @@ impl Service {
         self.phase = Doing::Nothing;
         let took = now.since(attempt.begun);
         self.record(turn, Event::Ended { attempt: attempt.id, step: attempt.step, verdict, took });
+        // Stopped by Iaso's own hand and not started again: no person's stop, whoever asks later.
+        if let Some(Sight { instance, state: State::Exited { code, .. }, .. }) = self.sight
+            && self.down == Some(Down::Own)
+        {
+            self.crashed(turn, instance, code);
+        }
         if attempt.cause != Cause::Recovery {
             return;
         }

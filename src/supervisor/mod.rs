@@ -303,6 +303,10 @@ impl Supervisor {
     }
 
     fn order(&mut self, request: Request) {
+        if request.reply.is_closed() {
+            // Who asked was told that it took too long: nothing may happen behind their back.
+            return;
+        }
         let service = self.fleet.services.iter().position(|watched| *watched.subject.name == *request.service);
         let Some(number) = service else {
             let _asker_gone = request.reply.send(Reply::NoSuchService);
