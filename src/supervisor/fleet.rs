@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use iaso_policy::Input;
 use iaso_policy::id::{HostId, Identity, Instance, ServiceId};
-use iaso_policy::input::{Container, EngineHealth, Exempt, Sight, State, Witness};
+use iaso_policy::input::{EngineHealth, Sight, State, Witness};
 use iaso_policy::spec::ServiceSpec;
 use iaso_policy::time::{Mono, Now};
 
+use super::container::{Known, estimate, is_alive, state_of};
 use crate::config::validated::{Config, Service, Target};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
@@ -28,18 +29,6 @@ pub(crate) struct Fleet {
     by_identity: HashMap<Identity, ServiceId>,
     /// Label mistakes that were told already, as they were told.
     told: HashMap<ContainerId, usize>,
-}
-
-/// A container, and the life it is in.
-pub(crate) struct Known {
-    pub(crate) detail: ContainerDetail,
-    pub(crate) service: Option<ServiceId>,
-    /// The start that names its present life.
-    started: i64,
-    /// When that was, on Iaso's clock.
-    since: Mono,
-    /// When its newest event came: what a list or a look saw before that is old news.
-    changed: Mono,
 }
 
 /// A service that has, or once had, a container.
@@ -385,7 +374,7 @@ impl Fleet {
         let watched = &self.services[service.0 as usize];
         let Some(known) = self.known(watched.host).get(id) else { return };
         if watched.container.as_ref() == Some(id) {
-            news.inputs.push(Input::Described { service, container: self.describe(known) });
+            news.inputs.push(Input::Described { service, container: known.describe(self.own.as_ref() == Some(id)) });
         }
         self.push_sight(service, id, state_of(state, Witness::Look), began, news);
     }
@@ -399,44 +388,6 @@ impl Fleet {
             news.replan.push(service);
         }
     }
-
-    fn describe(&self, known: &Known) -> Container {
-        let detail = &known.detail;
-        let exempt = if self.own.as_ref() == Some(&detail.id) {
-            Some(Exempt::Itself)
-        } else if watch::is_orchestrated(&detail.labels) {
-            Some(Exempt::Orchestrated)
-        } else if detail.auto_remove {
-            Some(Exempt::AutoRemove)
-        } else {
-            None
-        };
-        Container {
-            instance: known.instance(),
-            restart: detail.restart,
-            exempt,
-            one_off: watch::is_one_off(&detail.labels),
-            healthcheck: detail.healthcheck.map(|check| check.start_period + check.interval * check.retries),
-            stop_grace: detail.stop_grace,
-        }
-    }
-}
-
-impl Known {
-    pub(crate) fn instance(&self) -> Instance {
-        Instance { container: self.detail.id.short(), started: self.started }
-    }
-
-    /// What HEALTHCHECK says of it when it has just begun to run.
-    const fn health_at_start(&self) -> EngineHealth {
-        if self.detail.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None }
-    }
-}
-
-/// When a life began, on Iaso's clock: the engine's clock is believed to show the same wall time.
-fn estimate(started: i64, began: Mono, now: Now) -> Mono {
-    let age = now.wall.0.saturating_sub(started / 1_000_000).max(0);
-    Mono(now.mono.0.saturating_sub(age)).min(began)
 }
 
 /// What a waiting service waits for, in words.
@@ -445,20 +396,5 @@ pub(crate) fn target_in_words(target: &Target) -> String {
         Target::Container(name) => format!("a container named {name}"),
         Target::Compose { project, service } => format!("Compose service {project}/{service}"),
         Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
-    }
-}
-
-pub(crate) const fn is_alive(state: ContainerState) -> bool {
-    matches!(state, ContainerState::Running(_) | ContainerState::Paused | ContainerState::Restarting)
-}
-
-const fn state_of(state: ContainerState, witness: Witness) -> State {
-    match state {
-        ContainerState::Created => State::Created,
-        ContainerState::Running(health) => State::Running(health),
-        ContainerState::Paused => State::Paused,
-        ContainerState::Restarting => State::Restarting,
-        ContainerState::Exited(code) => State::Exited { code, witness },
-        ContainerState::Removing | ContainerState::Dead => State::Removing,
     }
 }

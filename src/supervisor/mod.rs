@@ -3,7 +3,9 @@
 //! A step is synchronous and awaits nothing foreign. Engine calls, probes and writes run in tasks and threads of their own,
 //! and come back as inputs.
 
+pub(crate) mod container;
 pub(crate) mod fleet;
+mod operations;
 mod picture;
 pub(crate) mod plan;
 
@@ -19,16 +21,14 @@ use iaso_policy::input::{CheckResult, HostLink, Input, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
-use iaso_policy::spec::Step;
 use iaso_policy::time::Mono;
 use iaso_policy::{Policy, action::Answer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::validated::Config;
-use crate::engine::operate::{Operated, operate};
 use crate::engine::watch::{Update, WatchHandle};
-use crate::engine::{Change, ContainerId, Engine};
+use crate::engine::{ContainerId, Engine};
 use crate::journal::{Entry, Listener, Subject};
 use crate::orders::{Reply, Request};
 use crate::probe::address::EngineSite;
@@ -40,6 +40,7 @@ use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
 use fleet::{Fleet, News};
+use operations::{Operations, Returned, change_of};
 use picture::{CheckNews, HostNews, Picture};
 
 /// The supervisor steps at least this often, so that its heartbeat can be told from silence.
@@ -108,22 +109,12 @@ pub struct Supervisor {
     /// When a snapshot is due, if anything has changed.
     snapshot_due: Option<Mono>,
     heartbeat: Heartbeat,
-    tasks: Tasks,
     clock: Clock,
-    operations: mpsc::UnboundedSender<Returned>,
-    operated: mpsc::UnboundedReceiver<Returned>,
-    /// Operations whose tasks have not come back.
-    operating: usize,
+    operations: Operations,
     /// The record of a charge whose operation follows it.
     charge: Option<Record>,
     actions: Vec<Action>,
     stopping: bool,
-}
-
-/// An operation that has come back.
-struct Returned {
-    operation: Operation,
-    operated: Operated,
 }
 
 impl Supervisor {
@@ -131,7 +122,6 @@ impl Supervisor {
     /// jitter and must be random.
     pub fn new(config: Arc<Config>, own: Option<ContainerId>, seed: u64, restored: Restored, ports: Ports) -> Self {
         let now = ports.clock.now();
-        let (operations, operated) = mpsc::unbounded_channel();
         let store_status = ports.store.status();
         let picture = Picture::new(now, config.fleet.observe, &config, store_status.borrow().clone());
         Self {
@@ -153,11 +143,8 @@ impl Supervisor {
             picture,
             snapshot_due: None,
             heartbeat: ports.heartbeat,
-            tasks: ports.tasks,
             clock: ports.clock,
-            operations,
-            operated,
-            operating: 0,
+            operations: Operations::new(ports.tasks),
             charge: None,
             actions: Vec::new(),
             stopping: false,
@@ -168,12 +155,12 @@ impl Supervisor {
     /// then is on record, and the next start resolves it.
     pub async fn run(mut self, stop: CancellationToken) {
         self.publish();
-        while !(self.stopping && self.operating == 0) {
+        while !(self.stopping && self.operations.in_flight() == 0) {
             self.heartbeat.beat();
             let rest = self.rest();
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => self.stop(),
-                Some(done) = self.operated.recv() => self.returned(&done),
+                done = self.operations.next() => self.returned(&done),
                 (host, update) = next_update(&mut self.hosts, &mut self.turn) => self.update(host, update),
                 Some(request) = self.orders.recv() => self.order(request),
                 Some(result) = self.results.recv() => self.checked(&result),
@@ -281,7 +268,6 @@ impl Supervisor {
     }
 
     fn returned(&mut self, done: &Returned) {
-        self.operating -= 1;
         let Returned { operation, operated } = done;
         if operated.outcome != Outcome::Done
             && let Some(watched) = self.fleet.service(operation.service)
@@ -421,32 +407,7 @@ impl Supervisor {
         let engine = Arc::clone(&self.hosts[usize::from(operation.host.0)].engine);
         let charge = self.charge.take().filter(|record| is_charge_of(record, operation.attempt));
         let charged = charge.map(|record| self.store.charge(&watched.subject.identity, &record));
-        self.operating += 1;
-        let work = self.tasks.spawn("operation", async move {
-            let (Some(container), Some(change)) = (container, change) else {
-                return Operated {
-                    outcome: Outcome::Moot,
-                    detail: "the container it was decided for is not there".to_owned(),
-                };
-            };
-            let charged = async {
-                match charged {
-                    Some(charged) => charged.await.is_ok(),
-                    None => operation.charge != Charge::Stored,
-                }
-            };
-            operate(&*engine, &container, operation.instance, &change, operation.stop_grace, charged).await
-        });
-        let back = self.operations.clone();
-        self.tasks.spawn("operation-result", async move {
-            let operated = match work.await {
-                Ok(Ok(operated)) => operated,
-                Ok(Err(panicked)) => Operated { outcome: Outcome::Crashed, detail: panicked.to_string() },
-                Err(cancelled) => Operated { outcome: Outcome::Crashed, detail: cancelled.to_string() },
-            };
-            // Nobody listens any more only when the supervisor has ended.
-            let _ended = back.send(Returned { operation, operated });
-        });
+        self.operations.begin(operation, engine, container, change, charged);
     }
 
     fn changed(&mut self) {
@@ -475,16 +436,6 @@ async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Updat
         Poll::Pending
     })
     .await
-}
-
-fn change_of(step: Step, commands: &[Vec<String>]) -> Option<Change> {
-    Some(match step {
-        Step::Start => Change::Start,
-        Step::Restart => Change::Restart,
-        Step::Stop => Change::Stop,
-        Step::Signal(number) => Change::Signal(number),
-        Step::Exec(command) => Change::Exec(commands.get(usize::from(command))?.clone()),
-    })
 }
 
 fn is_charge_of(record: &Record, wanted: AttemptId) -> bool {

@@ -2,7 +2,8 @@
 
 use iaso_policy::id::{CheckId, ServiceId};
 
-use super::fleet::{Fleet, is_alive};
+use super::container::is_alive;
+use super::fleet::Fleet;
 use crate::config::validated::Probe;
 use crate::probe::address::{self, EngineSite, Own, OwnContainer, Place};
 use crate::probe::scheduler::Planned;

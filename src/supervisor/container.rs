@@ -1,0 +1,74 @@
+//! A container in one of its lives, and what of it the policy is told.
+
+use iaso_policy::id::{Instance, ServiceId};
+use iaso_policy::input::{Container, EngineHealth, Exempt, State, Witness};
+use iaso_policy::time::{Mono, Now};
+
+use crate::config::watch;
+use crate::engine::{ContainerDetail, ContainerState};
+
+/// A container, and the life it is in.
+pub(crate) struct Known {
+    pub(crate) detail: ContainerDetail,
+    pub(crate) service: Option<ServiceId>,
+    /// The start that names its present life.
+    pub(super) started: i64,
+    /// When that was, on Iaso's clock.
+    pub(super) since: Mono,
+    /// When its newest event came: what a list or a look saw before that is old news.
+    pub(super) changed: Mono,
+}
+
+impl Known {
+    pub(crate) fn instance(&self) -> Instance {
+        Instance { container: self.detail.id.short(), started: self.started }
+    }
+
+    /// What HEALTHCHECK says of it when it has just begun to run.
+    pub(super) const fn health_at_start(&self) -> EngineHealth {
+        if self.detail.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None }
+    }
+
+    /// What the policy needs to know of it; `is_own` says that Iaso itself runs in it.
+    pub(super) fn describe(&self, is_own: bool) -> Container {
+        let detail = &self.detail;
+        let exempt = if is_own {
+            Some(Exempt::Itself)
+        } else if watch::is_orchestrated(&detail.labels) {
+            Some(Exempt::Orchestrated)
+        } else if detail.auto_remove {
+            Some(Exempt::AutoRemove)
+        } else {
+            None
+        };
+        Container {
+            instance: self.instance(),
+            restart: detail.restart,
+            exempt,
+            one_off: watch::is_one_off(&detail.labels),
+            healthcheck: detail.healthcheck.map(|check| check.start_period + check.interval * check.retries),
+            stop_grace: detail.stop_grace,
+        }
+    }
+}
+
+/// When a life began, on Iaso's clock: the engine's clock is believed to show the same wall time.
+pub(super) fn estimate(started: i64, began: Mono, now: Now) -> Mono {
+    let age = now.wall.0.saturating_sub(started / 1_000_000).max(0);
+    Mono(now.mono.0.saturating_sub(age)).min(began)
+}
+
+pub(crate) const fn is_alive(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running(_) | ContainerState::Paused | ContainerState::Restarting)
+}
+
+pub(super) const fn state_of(state: ContainerState, witness: Witness) -> State {
+    match state {
+        ContainerState::Created => State::Created,
+        ContainerState::Running(health) => State::Running(health),
+        ContainerState::Paused => State::Paused,
+        ContainerState::Restarting => State::Restarting,
+        ContainerState::Exited(code) => State::Exited { code, witness },
+        ContainerState::Removing | ContainerState::Dead => State::Removing,
+    }
+}

@@ -1,0 +1,96 @@
+//! Engine calls in flight: each runs in a task of its own and comes back, whatever becomes of the task.
+
+use std::sync::Arc;
+
+use iaso_policy::action::{Charge, Operation};
+use iaso_policy::input::Outcome;
+use iaso_policy::spec::Step;
+use tokio::sync::mpsc;
+
+use crate::engine::operate::{Operated, operate};
+use crate::engine::{Change, ContainerId, Engine};
+use crate::store::StoreError;
+use crate::system::tasks::Tasks;
+
+/// The operations that have not come back.
+pub(super) struct Operations {
+    tasks: Tasks,
+    back: mpsc::UnboundedSender<Returned>,
+    returned: mpsc::UnboundedReceiver<Returned>,
+    in_flight: usize,
+}
+
+/// An operation that has come back.
+pub(super) struct Returned {
+    pub(super) operation: Operation,
+    pub(super) operated: Operated,
+}
+
+impl Operations {
+    pub(super) fn new(tasks: Tasks) -> Self {
+        let (back, returned) = mpsc::unbounded_channel();
+        Self { tasks, back, returned, in_flight: 0 }
+    }
+
+    pub(super) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The next one to come back. Waits for ever while there is none.
+    pub(super) async fn next(&mut self) -> Returned {
+        match self.returned.recv().await {
+            Some(returned) => {
+                self.in_flight -= 1;
+                returned
+            }
+            // The other end is held right here.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Begins an operation. `charged` says when its charge is in the store's hands; none where it was not handed there.
+    pub(super) fn begin(
+        &mut self,
+        operation: Operation,
+        engine: Arc<dyn Engine>,
+        container: Option<ContainerId>,
+        change: Option<Change>,
+        charged: Option<impl Future<Output = Result<(), StoreError>> + Send + 'static>,
+    ) {
+        self.in_flight += 1;
+        let work = self.tasks.spawn("operation", async move {
+            let (Some(container), Some(change)) = (container, change) else {
+                let detail = "the container it was decided for is not there".to_owned();
+                return Operated { outcome: Outcome::Moot, detail };
+            };
+            let charged = async {
+                match charged {
+                    Some(charged) => charged.await.is_ok(),
+                    None => operation.charge != Charge::Stored,
+                }
+            };
+            operate(&*engine, &container, operation.instance, &change, operation.stop_grace, charged).await
+        });
+        let back = self.back.clone();
+        self.tasks.spawn("operation-result", async move {
+            let operated = match work.await {
+                Ok(Ok(operated)) => operated,
+                Ok(Err(panicked)) => Operated { outcome: Outcome::Crashed, detail: panicked.to_string() },
+                Err(cancelled) => Operated { outcome: Outcome::Crashed, detail: cancelled.to_string() },
+            };
+            // Nobody listens any more only when the supervisor has ended.
+            let _ended = back.send(Returned { operation, operated });
+        });
+    }
+}
+
+/// What a step is for the engine; none for a command that the service's configuration does not have.
+pub(super) fn change_of(step: Step, commands: &[Vec<String>]) -> Option<Change> {
+    Some(match step {
+        Step::Start => Change::Start,
+        Step::Restart => Change::Restart,
+        Step::Stop => Change::Stop,
+        Step::Signal(number) => Change::Signal(number),
+        Step::Exec(command) => Change::Exec(commands.get(usize::from(command))?.clone()),
+    })
+}
