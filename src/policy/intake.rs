@@ -16,8 +16,8 @@ const SHUTDOWN: core::time::Duration = core::time::Duration::from_secs(60);
 /// How long a deployment is waited for.
 const DEPLOYMENT: core::time::Duration = core::time::Duration::from_secs(300);
 
-/// What an exit code says when a signal asked for the stop: 128 + SIGKILL, 128 + SIGTERM.
-const STOPPED_BY_SIGNAL: [i32; 2] = [137, 143];
+/// What a stop signal may leave: 0 of a program that heeds it, 128 + SIGKILL, 128 + SIGTERM.
+const LEFT_BY_A_STOP: [i32; 3] = [0, 137, 143];
 
 impl Service {
     /// What does not change within a life of the container.
@@ -187,7 +187,7 @@ impl Service {
     /// leaves says that it broke again.
     fn is_failed_attempt(&self, life: Instance, code: i32) -> bool {
         self.attempt().is_some_and(|attempt| attempt.instance.container == life.container)
-            && !STOPPED_BY_SIGNAL.contains(&code)
+            && !LEFT_BY_A_STOP.contains(&code)
     }
 
     /// Somebody sent the container its stop signal.
