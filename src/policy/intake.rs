@@ -166,6 +166,8 @@ impl Service {
             Down::Unknown
         };
         self.down = Some(why);
+        // An exit heard of just now is one that the engine may still answer.
+        self.engine_gave_up &= witness == Witness::Look;
         match why {
             Down::Operator if self.stopped.is_none() => {
                 self.stopped = Some((life, turn.now.mono));
@@ -252,6 +254,9 @@ impl Service {
         check.take(began, result);
         if check.proven && !was_proven {
             let fingerprint = check.spec.fingerprint;
+            if let Err(place) = self.proven.binary_search(&fingerprint) {
+                self.proven.insert(place, fingerprint);
+            }
             self.record(turn, Event::Proven { check: number, fingerprint });
         }
         true

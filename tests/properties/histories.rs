@@ -281,6 +281,7 @@ impl Run {
             }
             Move::LateFinish(place, outcome) => {
                 if let Some(Operation { service, attempt, .. }) = rig.operations.iter().rev().nth(*place).copied() {
+                    self.store_up &= *outcome != Outcome::Uncharged;
                     rig.step(Input::Finished { service, attempt, outcome: *outcome });
                 }
             }
@@ -459,7 +460,7 @@ proptest! {
         let service = ServiceId(who);
         // A transition at this very moment: whatever began before is old.
         rig.pass(Duration::from_millis(5));
-        let other = if rig.truth[&service].state == State::Paused { RUNNING } else { State::Paused };
+        let other = if rig.view(service).state == Some(State::Paused) { RUNNING } else { State::Paused };
         rig.becomes(service, other);
         let instance = rig.truth[&service].container.instance;
         let earlier = Instance { started: instance.started - 1, ..instance };
