@@ -16,8 +16,8 @@ const SHUTDOWN: core::time::Duration = core::time::Duration::from_secs(60);
 /// How long a deployment is waited for.
 const DEPLOYMENT: core::time::Duration = core::time::Duration::from_secs(300);
 
-/// What an exit code says when a signal asked for the stop: 128 + SIGKILL, 128 + SIGTERM.
-const STOPPED_BY_SIGNAL: [i32; 2] = [137, 143];
+/// What a stop signal may leave: 0 of a program that heeds it, 128 + SIGKILL, 128 + SIGTERM.
+const LEFT_BY_A_STOP: [i32; 3] = [0, 137, 143];
 
 impl Service {
     /// What does not change within a life of the container.
@@ -169,6 +169,8 @@ impl Service {
             Down::Unknown
         };
         self.down = Some(why);
+        // An exit heard of just now is one that the engine may still answer.
+        self.engine_gave_up &= witness == Witness::Look;
         match why {
             Down::Operator if self.stopped.is_none() => {
                 self.stopped = Some((life, turn.now.mono));
@@ -195,7 +197,7 @@ impl Service {
     /// leaves says that it broke again.
     fn is_failed_attempt(&self, life: Instance, code: i32) -> bool {
         self.attempt().is_some_and(|attempt| attempt.instance.container == life.container)
-            && !STOPPED_BY_SIGNAL.contains(&code)
+            && !LEFT_BY_A_STOP.contains(&code)
     }
 
     /// Somebody sent the container its stop signal.
@@ -260,6 +262,9 @@ impl Service {
         check.take(began, result);
         if check.proven && !was_proven {
             let fingerprint = check.spec.fingerprint;
+            if let Err(place) = self.proven.binary_search(&fingerprint) {
+                self.proven.insert(place, fingerprint);
+            }
             self.record(turn, Event::Proven { check: number, fingerprint });
         }
         true

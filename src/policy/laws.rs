@@ -3,7 +3,7 @@
 //!
 //! They share no code with the rules they judge: each keeps its own, bounded, account of what it has heard.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -71,6 +71,8 @@ struct Account {
     budget: Budget,
     stable: Duration,
     checks: Vec<(u64, OnFailure, bool)>,
+    /// Checks that passed once, those included that are not declared now.
+    proven: BTreeSet<u64>,
     charges: VecDeque<Mono>,
     container: Option<Container>,
     life: Option<Instance>,
@@ -232,6 +234,10 @@ impl Judges {
 
     fn judge_record(&mut self, record: &Record, now: Now) -> Judgement {
         let started = self.started;
+        if let Event::Finished { attempt, outcome } = record.event {
+            // No answer came, and the policy has given up waiting for it.
+            self.hear_outcome(record.service, attempt, outcome);
+        }
         let Some(account) = self.services.get_mut(&record.service) else { return Ok(()) };
         self.touched.push(record.service);
         match record.event {
@@ -268,9 +274,8 @@ impl Judges {
         let past = self.past.remove(&spec.identity);
         let known = self.services.get(&id);
         let proven = |fingerprint: u64| {
-            let before =
-                known.is_some_and(|account| account.checks.iter().any(|check| check.0 == fingerprint && check.2));
-            before || past.as_ref().is_some_and(|past| past.proven.contains(&fingerprint))
+            known.is_some_and(|account| account.proven.contains(&fingerprint))
+                || past.as_ref().is_some_and(|past| past.proven.contains(&fingerprint))
         };
         let checks =
             spec.checks.iter().map(|check| (check.fingerprint, check.on_failure, proven(check.fingerprint))).collect();
@@ -287,6 +292,7 @@ impl Judges {
             budget: spec.recovery.restarts,
             stable: spec.recovery.verify_stable,
             checks,
+            proven: past.iter().flat_map(|past| past.proven.iter().copied()).collect(),
             charges,
             container: None,
             life: None,
@@ -433,9 +439,12 @@ impl Account {
         if began < self.changed {
             return;
         }
-        let Some((_, on_failure, proven)) = self.checks.get_mut(number) else { return };
+        let Some((fingerprint, on_failure, proven)) = self.checks.get_mut(number) else { return };
         let passed = result != CheckResult::Failed;
         *proven |= passed;
+        if passed && !self.proven.contains(fingerprint) {
+            self.proven.insert(*fingerprint);
+        }
         if *proven && *on_failure == OnFailure::Heal {
             self.observe(began, passed);
         }

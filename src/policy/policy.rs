@@ -205,6 +205,7 @@ impl Policy {
         for check in &mut service.checks {
             check.proven = memory.proven.contains(&check.spec.fingerprint);
         }
+        service.proven = memory.proven;
         service.incident = memory.incident.map(|incident| Incident {
             id: incident.incident,
             opened: incident.opened,
@@ -380,7 +381,8 @@ fn redefine(service: &mut Service, spec: Box<ServiceSpec>) {
     let mut known = core::mem::take(&mut service.checks);
     for wanted in &spec.checks {
         let kept = known.iter().position(|check| check.spec.fingerprint == wanted.fingerprint);
-        let mut check = kept.map_or_else(|| Check::new(*wanted, false), |place| known.swap_remove(place));
+        let proven = service.proven.contains(&wanted.fingerprint);
+        let mut check = kept.map_or_else(|| Check::new(*wanted, proven), |place| known.swap_remove(place));
         check.spec = *wanted;
         service.checks.push(check);
     }

@@ -60,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) engine_restarts: VecDeque<Mono>,
     pub(crate) seen_running: bool,
     pub(crate) checks: Vec<Check>,
+    /// Fingerprints of the checks that have passed once, those included that are not declared now; in order.
+    pub(crate) proven: Vec<u64>,
     pub(crate) paused: bool,
 
     // How it stands.
@@ -212,6 +214,7 @@ impl Service {
             engine_restarts: VecDeque::new(),
             seen_running: false,
             checks: spec.checks.iter().map(|check| Check::new(*check, false)).collect(),
+            proven: Vec::new(),
             paused: false,
             health: Health::Unknown,
             health_since: now,

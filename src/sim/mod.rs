@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod random;
+pub mod runner;
 pub mod scenario;
 pub mod script;
 pub mod world;

@@ -47,7 +47,7 @@ enum Move {
     Order(u32, Order),
     Store(bool),
     Link(HostLink),
-    Redefine(u32, ServiceSpec),
+    Redefine(u32, Box<ServiceSpec>),
     Kill { clean: bool, away: u32, reboot: bool },
 }
 
@@ -154,7 +154,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         2 => (who(), order).prop_map(|(w, o)| Move::Order(w, o)),
         1 => any::<bool>().prop_map(Move::Store),
         3 => link.prop_map(Move::Link),
-        1 => (who(), any_spec("web")).prop_map(|(w, s)| Move::Redefine(w, s)),
+        1 => (who(), any_spec("web")).prop_map(|(w, s)| Move::Redefine(w, Box::new(s))),
         1 => (any::<bool>(), 0_u32..100_000, any::<bool>())
             .prop_map(|(clean, away, reboot)| Move::Kill { clean, away, reboot }),
     ]
@@ -281,11 +281,12 @@ impl Run {
             }
             Move::LateFinish(place, outcome) => {
                 if let Some(Operation { service, attempt, .. }) = rig.operations.iter().rev().nth(*place).copied() {
+                    self.store_up &= *outcome != Outcome::Uncharged;
                     rig.step(Input::Finished { service, attempt, outcome: *outcome });
                 }
             }
             Move::Order(who, order) => {
-                rig.step(Input::Order { service: ServiceId(*who), id: OrderId(1), order: *order })
+                rig.step(Input::Order { service: ServiceId(*who), id: OrderId(1), order: *order });
             }
             Move::Store(up) => {
                 self.store_up = *up;
@@ -459,7 +460,7 @@ proptest! {
         let service = ServiceId(who);
         // A transition at this very moment: whatever began before is old.
         rig.pass(Duration::from_millis(5));
-        let other = if rig.truth[&service].state == State::Paused { RUNNING } else { State::Paused };
+        let other = if rig.view(service).state == Some(State::Paused) { RUNNING } else { State::Paused };
         rig.becomes(service, other);
         let instance = rig.truth[&service].container.instance;
         let earlier = Instance { started: instance.started - 1, ..instance };

@@ -3,4 +3,5 @@
 
 mod histories;
 mod rig;
+mod simulated;
 mod stories;

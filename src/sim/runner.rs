@@ -1,0 +1,676 @@
+//! The real policy, its judges and a simulated engine in virtual time, with Iaso killed at any point.
+//!
+//! This drives the policy as the supervisor does: events, lists, looks and probes go in; operations are charged in the store
+//! and then asked of the engine. A kill leaves only what the store then held.
+
+mod mapping;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use iaso_policy::action::{Action, Charge, Operation};
+use iaso_policy::id::{AttemptId, CheckId, Identity, Instance, OrderId, ServiceId};
+use iaso_policy::input::{CheckResult, HostLink, Input, Order, Outcome, Sight, State, Witness};
+use iaso_policy::laws::Judges;
+use iaso_policy::memory::{Memory, Restored};
+use iaso_policy::record::{Event, Health, Hold};
+use iaso_policy::spec::{FleetSpec, ServiceSpec};
+use iaso_policy::time::{Boot, Mono, Now, Wall};
+use iaso_policy::{Policy, Record};
+
+use super::scenario::{Healer, Member, OrderKind, Scenario, Turn};
+use super::script::{Ailment, Lives, OnStop, ProbeResult};
+use super::world::{Act, EPOCH_NS, Happening, Reach, Ticket, World, WorldEvent};
+use crate::engine::{ContainerDetail, EngineEvent, EventAction};
+use mapping::HOST;
+use truth::Books;
+
+/// Between full lists.
+const LIST_EVERY: i64 = 300_000;
+
+/// Between attempts to reach the engine.
+const RECONNECT: i64 = 1_000;
+
+/// How long the world is left in peace at the end.
+const QUIET: i64 = 4 * 3_600_000;
+
+/// What came of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// Inputs that the policy took.
+    pub inputs: u64,
+    /// Changes that the engine was asked for.
+    pub operations: u64,
+    /// Incidents that were closed as healed.
+    pub healed: u64,
+    /// Lives of Iaso that were cut short.
+    pub kills: u64,
+    /// What a judge objected to; empty in a good run.
+    pub problems: Vec<String>,
+}
+
+/// Runs the scenario of this seed to its end and a quiet stretch beyond.
+pub fn run(seed: u64) -> Report {
+    let scenario = Scenario::random(seed);
+    let mut runner = Runner::new(&scenario);
+    for moment in &scenario.timeline {
+        runner.advance(moment.at);
+        runner.befall(&moment.turn);
+    }
+    runner.advance(scenario.length_ms + QUIET);
+    runner.conclude();
+    runner.report.problems.append(&mut runner.books.problems);
+    runner.report
+}
+
+/// What survives Iaso.
+#[derive(Debug, Default)]
+struct Store {
+    memories: BTreeMap<Identity, Memory>,
+    last: Option<Now>,
+    refuses_until: i64,
+}
+
+struct Runner<'a> {
+    scenario: &'a Scenario,
+    world: World,
+    store: Store,
+    books: Books,
+    iaso: Option<Iaso>,
+    starts_at: i64,
+    clean: bool,
+    lives: u64,
+    wall_offset: i64,
+    engine_starts: u64,
+    report: Report,
+}
+
+/// One life of Iaso.
+struct Iaso {
+    policy: Policy,
+    judges: Judges,
+    services: BTreeMap<Identity, ServiceId>,
+    watched: BTreeMap<ServiceId, Watched>,
+    calls: BTreeMap<Ticket, (ServiceId, AttemptId)>,
+    /// What is to come, by time and order of entry.
+    due: BTreeMap<(i64, u64), Due>,
+    entries: u64,
+    linked: bool,
+    engine_starts: Option<u64>,
+    store_up: bool,
+    /// Durable records that the store has not taken.
+    backlog: Vec<Record>,
+    /// Killed after so many more actions, for so long.
+    doomed: Option<(u32, i64)>,
+}
+
+struct Watched {
+    spec: ServiceSpec,
+    member: Member,
+    detail: ContainerDetail,
+    gone: bool,
+    interval: Duration,
+    /// The newest probe that was planned; earlier plans are void.
+    plan: u64,
+}
+
+enum Due {
+    Connect,
+    Connected,
+    List,
+    Looked(ServiceId, i64),
+    Probe(ServiceId, u64),
+    Probed { service: ServiceId, instance: Instance, began: Mono, result: CheckResult },
+    TimesOut(Ticket),
+    Answered(ServiceId, AttemptId, Outcome),
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl<'a> Runner<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        Self {
+            scenario,
+            world: scenario.world(),
+            store: Store::default(),
+            books: Books::default(),
+            iaso: None,
+            starts_at: 500,
+            clean: true,
+            lives: 0,
+            wall_offset: 0,
+            engine_starts: 0,
+            report: Report { seed: scenario.seed, ..Report::default() },
+        }
+    }
+
+    fn now(&self) -> Now {
+        let now = self.world.now();
+        Now { mono: Mono(now), wall: Wall(EPOCH_NS / 1_000_000 + now + self.wall_offset), boot: Boot(1) }
+    }
+
+    /// Lets time pass until `to`.
+    fn advance(&mut self, to: i64) {
+        loop {
+            let due = match &self.iaso {
+                None => Some(self.starts_at),
+                Some(iaso) => {
+                    let tick = iaso.policy.next_deadline().map(|at| at.0);
+                    let own = iaso.due.keys().next().map(|(at, _)| *at);
+                    let store = (!iaso.store_up).then_some(self.store.refuses_until);
+                    [tick, own, store].into_iter().flatten().min()
+                }
+            };
+            let next = [due, self.world.next_due()].into_iter().flatten().min().unwrap_or(to).max(self.world.now());
+            if next > to {
+                break;
+            }
+            let mut happened = Vec::new();
+            self.world.advance(next, &mut happened);
+            for event in happened {
+                self.hear(event);
+            }
+            self.act_on_time();
+        }
+        let mut happened = Vec::new();
+        self.world.advance(to, &mut happened);
+        for event in happened {
+            self.hear(event);
+        }
+    }
+
+    fn act_on_time(&mut self) {
+        let now = self.world.now();
+        let Some(iaso) = &mut self.iaso else {
+            if self.starts_at <= now {
+                self.start();
+            }
+            return;
+        };
+        if !iaso.store_up && self.store.refuses_until <= now {
+            iaso.store_up = true;
+            for record in std::mem::take(&mut iaso.backlog) {
+                self.keep(&record);
+            }
+            self.step(Input::Store { up: true });
+        }
+        while let Some(iaso) = &mut self.iaso
+            && let Some(entry) = iaso.due.first_entry().filter(|entry| entry.key().0 <= now)
+        {
+            let due = entry.remove();
+            self.carry_out(&due);
+        }
+        if self.iaso.as_ref().is_some_and(|iaso| iaso.policy.next_deadline().is_some_and(|at| at.0 <= now)) {
+            self.step(Input::Tick);
+            let next = self.iaso.as_ref().and_then(|iaso| iaso.policy.next_deadline());
+            if next.is_some_and(|at| at.0 <= now) {
+                self.books.problems.push(format!("{now} ms: a busy loop"));
+                self.iaso = None;
+                self.starts_at = i64::MAX;
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        let now = self.now();
+        self.lives += 1;
+        let store_up = self.store.refuses_until <= now.mono.0;
+        let restored = Restored {
+            store_up,
+            intact: true,
+            clean: self.clean,
+            last: self.store.last,
+            services: self.store.memories.values().cloned().collect(),
+        };
+        let fleet = FleetSpec::default();
+        let seed = (self.scenario.seed << 32) ^ (self.lives << 24);
+        self.clean = false;
+        self.iaso = Some(Iaso {
+            judges: Judges::new(&fleet, &restored, now),
+            policy: Policy::restore(fleet, seed, restored, now),
+            services: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            due: BTreeMap::new(),
+            entries: 0,
+            linked: false,
+            engine_starts: None,
+            store_up,
+            backlog: Vec::new(),
+            doomed: None,
+        });
+        self.plan(0, Due::Connect);
+    }
+
+    fn end(&mut self, clean: bool, down_ms: i64) {
+        let Some(iaso) = self.iaso.take() else { return };
+        self.report.kills += u64::from(!clean);
+        for record in iaso.backlog {
+            let charged = matches!(record.event, Event::Begun { charge: Charge::Stored | Charge::Memory, .. });
+            if let Some(watched) = iaso.watched.get(&record.service).filter(|_| charged) {
+                self.books.charge_lost(&watched.spec.identity);
+            }
+        }
+        self.clean = clean;
+        self.starts_at = self.world.now() + down_ms.max(1);
+    }
+
+    fn plan(&mut self, after: i64, due: Due) {
+        let at = self.world.now() + after.max(0);
+        if let Some(iaso) = &mut self.iaso {
+            iaso.entries += 1;
+            iaso.due.insert((at, iaso.entries), due);
+        }
+    }
+
+    fn befall(&mut self, turn: &Turn) {
+        if let Turn::Person { container, act: Act::Kill(9) } = turn
+            && let Some(id) = self.world.find(container)
+        {
+            self.books.killed_outright(id);
+        }
+        if turn.befall(&mut self.world) {
+            return;
+        }
+        match turn {
+            Turn::Order { container, order } => self.order(container, *order),
+            Turn::KillIaso { after_actions: 0, down_ms } => self.end(false, *down_ms),
+            Turn::KillIaso { after_actions, down_ms } => {
+                if let Some(iaso) = &mut self.iaso {
+                    iaso.doomed = Some((*after_actions, *down_ms));
+                }
+            }
+            Turn::StopIaso { down_ms } => {
+                self.step(Input::Stopping);
+                self.end(true, *down_ms);
+            }
+            Turn::StoreRefuses { for_ms } => self.store.refuses_until = self.world.now() + for_ms,
+            Turn::WallJumps { by_ms } => self.wall_offset += by_ms,
+            Turn::Engine(_) | Turn::Person { .. } | Turn::Make(_) => {}
+        }
+    }
+
+    fn order(&mut self, container: &str, order: OrderKind) {
+        let Some(detail) = self.world.find(container).and_then(|id| self.world.inspect(id)) else { return };
+        let Some(service) = self.service_of(&detail) else { return };
+        let order = match order {
+            OrderKind::Pause => Order::Pause,
+            OrderKind::Resume => Order::Resume,
+            OrderKind::Restart { now } => Order::Restart { now },
+        };
+        self.step(Input::Order { service, id: OrderId(1), order });
+    }
+
+    fn service_of(&self, detail: &ContainerDetail) -> Option<ServiceId> {
+        self.iaso.as_ref()?.services.get(&mapping::identity(detail)?).copied()
+    }
+
+    fn hear(&mut self, event: WorldEvent) {
+        match event.what {
+            Happening::EngineUp => self.engine_starts += 1,
+            Happening::StreamsEnded => {
+                if let Some(iaso) = self.iaso.as_mut().filter(|iaso| iaso.linked) {
+                    iaso.linked = false;
+                    self.step(Input::Host { host: HOST, link: HostLink::Down });
+                    self.plan(RECONNECT, Due::Connect);
+                }
+            }
+            Happening::Event(event) => {
+                if self.iaso.as_ref().is_some_and(|iaso| iaso.linked) {
+                    self.hear_event(&event);
+                }
+            }
+            Happening::Answered { ticket, result } => {
+                if let Some((service, attempt)) = self.iaso.as_mut().and_then(|iaso| iaso.calls.remove(&ticket)) {
+                    self.step(Input::Finished { service, attempt, outcome: mapping::outcome(&result) });
+                }
+            }
+        }
+    }
+
+    fn hear_event(&mut self, event: &EngineEvent) {
+        let id = event.container.short();
+        let now = self.now().mono;
+        let known = self.iaso.as_ref().and_then(|iaso| {
+            let mut watched = iaso.watched.iter();
+            watched
+                .find(|(_, watched)| watched.detail.id.short() == id)
+                .map(|(service, w)| (*service, w.detail.clone()))
+        });
+        let inspected = self.world.inspect(id);
+        match event.action {
+            EventAction::Create | EventAction::Rename | EventAction::Destroy => {
+                let service = inspected.as_ref().and_then(|detail| self.service_of(detail));
+                if let Some(service) = service.or(known.as_ref().map(|(service, _)| *service)) {
+                    self.step(Input::Change { service });
+                }
+                if matches!(event.action, EventAction::Destroy | EventAction::Rename) {
+                    self.list();
+                }
+            }
+            EventAction::Start | EventAction::Unpause => {
+                if let Some(detail) = inspected {
+                    self.tell(&detail, now);
+                }
+            }
+            // An event is about the life that was under way when it happened.
+            _ if known.as_ref().is_none_or(|(_, detail)| detail.started > event.time) => {}
+            action => {
+                let Some((service, detail)) = known else { return };
+                let state = match action {
+                    EventAction::Kill(signal) if signal == detail.stop_signal => {
+                        let instance = mapping::instance(&detail);
+                        self.step(Input::StopSignal { service, instance, at: now });
+                        return;
+                    }
+                    EventAction::Die(code) => State::Exited { code, witness: Witness::Event },
+                    EventAction::Pause => State::Paused,
+                    EventAction::Health(health) => State::Running(health),
+                    _ => return,
+                };
+                self.see(service, &detail, state, now);
+            }
+        }
+    }
+
+    fn see(&mut self, service: ServiceId, detail: &ContainerDetail, state: State, began: Mono) {
+        let since = Mono(((detail.started - EPOCH_NS) / 1_000_000).min(began.0));
+        let sight = Sight { instance: mapping::instance(detail), began, since, state };
+        self.step(Input::Seen { service, sight });
+    }
+
+    /// Tells what an inspection that began at `began` has shown.
+    fn tell(&mut self, detail: &ContainerDetail, began: Mono) {
+        let Some(service) = self.watch(detail) else { return };
+        self.step(Input::Described { service, container: mapping::container(detail) });
+        self.see(service, detail, mapping::state(detail), began);
+    }
+
+    /// Takes a container under watch, if somebody has asked for it.
+    fn watch(&mut self, detail: &ContainerDetail) -> Option<ServiceId> {
+        let identity = mapping::identity(detail)?;
+        let healer = mapping::healer(detail);
+        let iaso = self.iaso.as_mut()?;
+        if let Some(service) = iaso.services.get(&identity).copied() {
+            let watched = iaso.watched.get_mut(&service)?;
+            watched.detail = detail.clone();
+            watched.gone = false;
+            return Some(service);
+        }
+        if healer == Healer::Nobody {
+            return None;
+        }
+        let name = detail.labels.get("com.docker.compose.service").unwrap_or(&detail.name);
+        let mut members = self.scenario.fleet.iter();
+        let member =
+            members.find(|member| name.ends_with(&member.script.name) || name.starts_with(&member.script.name))?;
+        let service = ServiceId(u32::try_from(iaso.services.len()).ok()?);
+        iaso.services.insert(identity.clone(), service);
+        let spec = mapping::spec(identity, healer, member);
+        let interval = spec.checks.first().map_or(Duration::ZERO, |check| check.interval);
+        let (detail, member) = (detail.clone(), member.clone());
+        let checked = !spec.checks.is_empty();
+        iaso.watched.insert(service, Watched { spec: spec.clone(), member, detail, gone: false, interval, plan: 0 });
+        self.step(Input::Define { service, spec: Box::new(spec) });
+        if checked {
+            self.plan(1, Due::Probe(service, 0));
+        }
+        Some(service)
+    }
+
+    /// The full list: what is there, and what is gone.
+    fn list(&mut self) {
+        let began = self.now().mono;
+        let Reach::After(_) = self.world.reach() else { return };
+        let mut by_identity: BTreeMap<Identity, ContainerDetail> = BTreeMap::new();
+        for detail in self.world.list() {
+            let Some(identity) = mapping::identity(&detail) else { continue };
+            // Of two with one identity, the one that runs, else the newer.
+            let rank = |detail: &ContainerDetail| (matches!(mapping::state(detail), State::Running(_)), detail.started);
+            match by_identity.get(&identity) {
+                Some(other) if rank(other) >= rank(&detail) => {}
+                _ => drop(by_identity.insert(identity, detail)),
+            }
+        }
+        for detail in by_identity.values() {
+            self.tell(detail, began);
+        }
+        let Some(iaso) = &mut self.iaso else { return };
+        let gone: Vec<(ServiceId, ContainerDetail)> = iaso
+            .watched
+            .iter_mut()
+            .filter(|(_, watched)| !watched.gone && !by_identity.contains_key(&watched.spec.identity))
+            .map(|(service, watched)| {
+                watched.gone = true;
+                (*service, watched.detail.clone())
+            })
+            .collect();
+        for (service, detail) in gone {
+            self.see(service, &detail, State::Gone, began);
+        }
+    }
+
+    fn carry_out(&mut self, due: &Due) {
+        match *due {
+            Due::Connect => match self.world.reach() {
+                Reach::After(ms) => self.plan(ms, Due::Connected),
+                Reach::Refused | Reach::Hangs => self.plan(RECONNECT, Due::Connect),
+            },
+            Due::Connected => {
+                let Reach::After(_) = self.world.reach() else { return self.plan(RECONNECT, Due::Connect) };
+                self.list();
+                let starts = self.engine_starts;
+                let Some(iaso) = &mut self.iaso else { return };
+                let engine_started = iaso.engine_starts.replace(starts).is_some_and(|known| known != starts);
+                iaso.linked = true;
+                self.step(Input::Host { host: HOST, link: HostLink::Up { engine_started } });
+                self.plan(LIST_EVERY, Due::List);
+            }
+            Due::List => {
+                if self.iaso.as_ref().is_some_and(|iaso| iaso.linked) {
+                    self.list();
+                    self.plan(LIST_EVERY, Due::List);
+                }
+            }
+            Due::Looked(service, began) => {
+                let watched = self.iaso.as_ref().and_then(|iaso| iaso.watched.get(&service));
+                let Some(detail) = watched.map(|watched| watched.detail.clone()) else { return };
+                match (self.world.reach(), self.world.inspect(detail.id.short())) {
+                    (Reach::After(_), Some(detail)) => self.tell(&detail, Mono(began)),
+                    (Reach::After(_), None) => self.list(),
+                    _ => {}
+                }
+            }
+            Due::Probe(service, plan) => self.probe(service, Some(plan)),
+            Due::Probed { service, instance, began, result } => {
+                self.step(Input::Checked { service, check: CheckId(0), instance, began, result });
+            }
+            Due::TimesOut(ticket) => {
+                if let Some((service, attempt)) = self.iaso.as_mut().and_then(|iaso| iaso.calls.remove(&ticket)) {
+                    self.step(Input::Finished { service, attempt, outcome: Outcome::TimedOut });
+                }
+            }
+            Due::Answered(service, attempt, outcome) => self.step(Input::Finished { service, attempt, outcome }),
+        }
+    }
+
+    fn probe(&mut self, service: ServiceId, plan: Option<u64>) {
+        let Some(watched) = self.iaso.as_mut().and_then(|iaso| iaso.watched.get_mut(&service)) else { return };
+        if plan.is_some_and(|plan| plan != watched.plan) {
+            return;
+        }
+        let Some(check) = watched.member.check else { return };
+        let (again, plan) = (millis(watched.interval), watched.plan);
+        let (id, port) = (watched.detail.id.short(), watched.member.script.port);
+        let instance = mapping::instance(&watched.detail);
+        let gone = watched.gone;
+        self.plan(again, Due::Probe(service, plan));
+        if gone || !self.world.truth(id).is_some_and(|truth| truth.running && !truth.paused) {
+            return;
+        }
+        let answer = self.world.probe(id, port);
+        let passes = answer.passes(check.timeout);
+        let after = match answer {
+            ProbeResult::Answered { after_ms, .. } => after_ms.min(millis(check.timeout)),
+            ProbeResult::Refused => 1,
+            ProbeResult::Hung => millis(check.timeout),
+        };
+        let result = if passes { CheckResult::Passed } else { CheckResult::Failed };
+        let began = self.now().mono;
+        self.plan(after, Due::Probed { service, instance, began, result });
+    }
+
+    /// One step of the policy, judged, and what follows from it.
+    fn step(&mut self, input: Input) {
+        let now = self.now();
+        let Some(iaso) = &mut self.iaso else { return };
+        self.report.inputs += 1;
+        // A tick and a check's result have no room for one; they are most of what comes.
+        let has_room = !matches!(input, Input::Tick | Input::Checked { .. });
+        if has_room && serde_json::to_string(&input).is_ok_and(|text| text.contains("planted-secret")) {
+            self.books.problems.push(format!("a secret went into the policy: {input:?}"));
+        }
+        iaso.judges.hear(&input);
+        let mut out = Vec::new();
+        iaso.policy.step(now, input, &mut out);
+        for action in out {
+            let Some(iaso) = &mut self.iaso else { return };
+            if let Err(violation) = iaso.judges.judge(now, &action) {
+                self.books.problems.push(format!("{} ms: {violation}: {action:?}", now.mono.0));
+            }
+            let doomed = iaso.doomed.as_mut().is_some_and(|(left, _)| {
+                *left -= 1;
+                *left == 0
+            });
+            let down_ms = iaso.doomed.map_or(0, |(_, down_ms)| down_ms);
+            self.perform(&action);
+            if doomed {
+                return self.end(false, down_ms);
+            }
+        }
+        if let Some(iaso) = &mut self.iaso
+            && let Err(violation) = iaso.judges.conclude()
+        {
+            self.books.problems.push(format!("{} ms: {violation}", now.mono.0));
+        }
+    }
+
+    fn perform(&mut self, action: &Action) {
+        match *action {
+            Action::Record(record) => self.write(record),
+            Action::Operate(ref operation) => self.operate(operation),
+            Action::Look { service } => {
+                let began = self.world.now();
+                if let Reach::After(ms) = self.world.reach() {
+                    self.plan(ms.max(1), Due::Looked(service, began));
+                }
+            }
+            Action::Probe { service, .. } => self.probe(service, None),
+            Action::Cadence { service, every, .. } => {
+                let Some(watched) = self.iaso.as_mut().and_then(|iaso| iaso.watched.get_mut(&service)) else { return };
+                watched.interval = every;
+                watched.plan += 1;
+                let plan = watched.plan;
+                self.plan(millis(every), Due::Probe(service, plan));
+            }
+            Action::Answer { .. } => {}
+        }
+    }
+
+    fn write(&mut self, record: Record) {
+        self.report.healed +=
+            u64::from(matches!(record.event, Event::Ended { verdict: iaso_policy::record::Verdict::Healed, .. }));
+        if !record.event.is_durable() {
+            return;
+        }
+        let refused = self.store.refuses_until > self.world.now();
+        match &mut self.iaso {
+            Some(iaso) if refused || !iaso.store_up => iaso.backlog.push(record),
+            _ => self.keep(&record),
+        }
+    }
+
+    fn keep(&mut self, record: &Record) {
+        let watched = self.iaso.as_ref().and_then(|iaso| iaso.watched.get(&record.service));
+        let Some(identity) = watched.map(|watched| watched.spec.identity.clone()) else { return };
+        self.store.last = Some(record.now);
+        self.store.memories.entry(identity.clone()).or_insert_with(|| Memory::new(identity)).apply(record);
+    }
+
+    /// First the charge, then a look, then the call.
+    fn operate(&mut self, operation: &Operation) {
+        let Operation { service, attempt, .. } = *operation;
+        let refused = self.store.refuses_until > self.world.now();
+        let Some(iaso) = &mut self.iaso else { return };
+        let Some(watched) = iaso.watched.get(&service) else { return };
+        if operation.charge == Charge::Stored && refused {
+            iaso.store_up = false;
+            return self.answer(operation, Outcome::Uncharged, 100);
+        }
+        let (id, spec) = (operation.instance.container, watched.spec.clone());
+        let seen = iaso.policy.view(service).and_then(|view| view.state);
+        match self.world.reach() {
+            Reach::Refused => return self.answer(operation, Outcome::Unreachable, 1),
+            Reach::Hangs => return self.answer(operation, Outcome::TimedOut, millis(mapping::bound(operation))),
+            Reach::After(_) => {}
+        }
+        let Some(detail) = self.world.inspect(id) else { return self.answer(operation, Outcome::NotFound, 1) };
+        let kind = |state: State| std::mem::discriminant(&state);
+        if mapping::instance(&detail) != operation.instance || seen.map(kind) != Some(kind(mapping::state(&detail))) {
+            return self.answer(operation, Outcome::Moot, 1);
+        }
+        self.books.call(&self.world, &detail, operation, &spec);
+        self.report.operations += 1;
+        let ticket = self.world.begin_change(id, &mapping::change(operation.step), operation.stop_grace);
+        if let Some(iaso) = &mut self.iaso {
+            iaso.calls.insert(ticket, (service, attempt));
+        }
+        self.plan(millis(mapping::bound(operation)), Due::TimesOut(ticket));
+    }
+
+    fn answer(&mut self, operation: &Operation, outcome: Outcome, after: i64) {
+        let Operation { service, attempt, .. } = *operation;
+        self.plan(after, Due::Answered(service, attempt, outcome));
+    }
+
+    /// In the end everything that can be healed is healthy, or a reason says why it is left alone.
+    fn conclude(&mut self) {
+        let Some(iaso) = &self.iaso else { return };
+        for (service, watched) in &iaso.watched {
+            let Some(view) = iaso.policy.view(*service) else { continue };
+            let script = &watched.member.script;
+            let ends = |ailment: &Ailment| {
+                let (Ailment::Exits { lives, .. }
+                | Ailment::OutOfMemory { lives, .. }
+                | Ailment::Sick { lives, .. }
+                | Ailment::WontStart { lives }) = ailment;
+                matches!(lives, Lives::First(n) if *n <= 3)
+            };
+            let healable = script.ailments.iter().all(ends) && script.on_stop != OnStop::Stuck && view.state.is_some();
+            let truth = self.world.truth(watched.detail.id.short());
+            let known_truth = truth
+                .is_none_or(|truth| truth.running == matches!(view.state, Some(State::Running(_) | State::Paused)));
+            let left_alone = [
+                Hold::OperatorStopped,
+                Hold::UnknownStop,
+                Hold::Completed,
+                Hold::Paused,
+                Hold::ContainerPaused,
+                Hold::NeverSucceeded,
+                Hold::Mode,
+                Hold::Orchestrated,
+            ];
+            let fine = matches!(view.health, Health::Healthy | Health::Degraded | Health::Stopped)
+                || view.hold.is_some_and(|hold| left_alone.contains(&hold.reason));
+            if !known_truth || (healable && !fine) {
+                let name = &watched.detail.name;
+                self.books.problems.push(format!("in the end {name} is not well: {truth:?} {view:?}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Judges of what Iaso did to the world, by the world's own truth and across Iaso's lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iaso_policy::action::{Cause, Operation};
+use iaso_policy::id::Identity;
+use iaso_policy::spec::{Budget, FleetSpec, ServiceSpec};
+
+use super::mapping;
+use crate::engine::ContainerDetail;
+use crate::sim::scenario::Healer;
+use crate::sim::world::World;
+
+/// What was done, kept outside of Iaso.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// When the engine was asked by itself for a change, by identity.
+    calls: BTreeMap<Identity, Vec<i64>>,
+    /// Charges that Iaso could only remember and that died with it: so many more calls may follow.
+    lost: BTreeMap<Identity, u32>,
+    /// Killed outright by a person, which no event tells from a crash.
+    killed: BTreeSet<u128>,
+    pub(super) problems: Vec<String>,
+}
+
+impl Books {
+    pub(super) fn charge_lost(&mut self, identity: &Identity) {
+        *self.lost.entry(identity.clone()).or_default() += 1;
+    }
+
+    pub(super) fn killed_outright(&mut self, container: u128) {
+        self.killed.insert(container);
+    }
+
+    /// Judges a call to the engine at the moment when it is made.
+    pub(super) fn call(&mut self, world: &World, detail: &ContainerDetail, operation: &Operation, spec: &ServiceSpec) {
+        if operation.cause != Cause::Recovery {
+            return;
+        }
+        let at = world.now();
+        let mut object =
+            |what: &str| self.problems.push(format!("{at} ms: {what}: {:?} of {}", operation.step, detail.name));
+        if let Some(truth) = world.truth(detail.id.short()) {
+            if truth.stopped_by_person && !truth.running && !self.killed.contains(&detail.id.short()) {
+                object("a person had stopped it");
+            }
+            if truth.paused {
+                object("it is frozen");
+            }
+        }
+        if mapping::container(detail).exempt.is_some() || mapping::healer(detail) == Healer::Nobody {
+            object("it is none of Iaso's");
+        }
+        self.calls.entry(spec.identity.clone()).or_default().push(at);
+        let spent = |calls: &[i64], budget: Budget| {
+            let window = i64::try_from(budget.window.as_millis()).unwrap_or(i64::MAX);
+            u32::try_from(calls.iter().filter(|then| at - **then < window).count()).unwrap_or(u32::MAX)
+        };
+        let budget = spec.recovery.restarts;
+        if spent(&self.calls[&spec.identity], budget) > budget.max + self.lost.get(&spec.identity).copied().unwrap_or(0)
+        {
+            self.problems
+                .push(format!("{at} ms: the budget of {} is exceeded: {:?}", detail.name, self.calls[&spec.identity]));
+        }
+        let all: Vec<i64> = self.calls.values().flatten().copied().collect();
+        let host_budget = FleetSpec::default().host_budget;
+        if spent(&all, host_budget) > host_budget.max + self.lost.values().sum::<u32>() {
+            self.problems.push(format!("{at} ms: the host's budget is exceeded"));
+        }
+    }
+}
