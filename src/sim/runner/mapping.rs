@@ -100,11 +100,16 @@ pub(super) fn outcome(result: &Result<Changed, EngineError>) -> Outcome {
     match result {
         Ok(Changed::Done | Changed::Already) => Outcome::Done,
         Ok(Changed::CommandFailed(_)) => Outcome::CommandFailed,
-        Err(EngineError::Unreachable(_)) => Outcome::Unreachable,
+        Err(EngineError::Unreachable(_) | EngineError::NotRunning(_) | EngineError::Broken(_)) => Outcome::Unreachable,
         Err(EngineError::TimedOut(_)) => Outcome::TimedOut,
         Err(EngineError::NotFound) => Outcome::NotFound,
         Err(EngineError::NotPermitted(_)) => Outcome::NotPermitted,
-        Err(EngineError::Conflict(_) | EngineError::Failed { .. } | EngineError::Malformed(_)) => Outcome::Failed,
+        Err(
+            EngineError::Conflict(_)
+            | EngineError::Failed { .. }
+            | EngineError::Unsupported(_)
+            | EngineError::Malformed(_),
+        ) => Outcome::Failed,
     }
 }
 
