@@ -336,7 +336,7 @@ impl Run {
             if durable(&old) != durable(&new) {
                 self.forgotten.push(format!("{:?}\nbecame\n{:?}", durable(&old), durable(&new)));
             }
-            if !(self.rebooted && self.wall_jumped) && !reboot && old.quarantine != new.quarantine {
+            if !(reboot || self.rebooted && self.wall_jumped) && old.quarantine != new.quarantine {
                 self.forgotten.push(format!("{:?} became {:?}", old.quarantine, new.quarantine));
             }
             if restores_budgets && old.budget_remaining != new.budget_remaining {
