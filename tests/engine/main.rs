@@ -11,6 +11,7 @@ mod patient;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     tests.extend(faults::tests());
     tests.extend(outage::tests());
     tests.extend(patient::tests());
+    tests.extend(walk::tests());
     let code = support::conclude(tests);
     docker_rig::remove_image();
     code
