@@ -438,7 +438,8 @@ impl Account {
         } else if was_exited && looked && sight.began.since(self.changed) >= Duration::from_secs(1) {
             self.looked_at_exit = true;
         }
-        if exits && !was_exited {
+        let tells_anew = self.state != Some(sight.state) && !looked;
+        if exits && (!was_exited || tells_anew) {
             if self.is_at_work_on(sight.instance) {
                 self.own_end = Some(sight.instance);
             } else if self.stop_signal.is_some_and(|(life, _)| life == sight.instance) {
