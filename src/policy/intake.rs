@@ -5,7 +5,7 @@ use crate::input::{CheckResult, Container, RestartPolicy, Sight, State, Witness}
 use crate::record::Event;
 use crate::review::Observation;
 use crate::service::{Doing, Down, ENGINE_FIRST, LOOP, LOOP_WINDOW, Service};
-use crate::spec::{OnFailure, Step};
+use crate::spec::{AfterGap, Lifecycle, OnFailure, Step};
 use crate::time::Mono;
 use crate::turn::Turn;
 
@@ -157,13 +157,14 @@ impl Service {
         });
         // Not seen running since a person stopped it: whatever happened between, that stop is the last that is known.
         let stays_stopped = self.stopped.is_some_and(|(stopped, _)| stopped.container == life.container);
+        let witnessed = witness == Witness::Event || self.is_known_to_have_ended(life);
         let why = if self.was_asked_to_stop(life) || stays_stopped {
             Down::Operator
         } else if at_work || self.own_stop.is_some_and(|(ended, _)| ended == life) {
             Down::Own
-        } else if self.completes(code) {
+        } else if self.completes(code) && (witnessed || !self.starts_after_gap()) {
             Down::Completed
-        } else if witness == Witness::Event || self.is_known_crash(life) || self.is_failed_attempt(life, code) {
+        } else if witnessed || self.is_failed_attempt(life, code) {
             Down::Crash
         } else {
             Down::Unknown
@@ -176,21 +177,29 @@ impl Service {
                 self.stopped = Some((life, turn.now.mono));
                 self.record(turn, Event::OperatorStopped { instance: life });
             }
-            Down::Crash => self.crashed(turn, life, code),
+            Down::Crash => self.ended_by_itself(turn, life, code),
+            Down::Completed if witnessed => self.ended_by_itself(turn, life, code),
             _ => {}
         }
     }
 
-    /// Its death is known not to be a person's doing.
-    pub(crate) fn crashed(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32) {
-        if !self.is_known_crash(life) {
-            self.crashed = Some(life);
-            self.record(turn, Event::Crashed { instance: life, code });
+    /// It is known that no person ended this life.
+    pub(crate) fn ended_by_itself(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32) {
+        if !self.is_known_to_have_ended(life) {
+            self.exited = Some(life);
+            self.record(turn, Event::Exited { instance: life, code });
         }
     }
 
-    fn is_known_crash(&self, life: Instance) -> bool {
-        self.crashed.is_some_and(|crashed| is_life(crashed, life))
+    fn is_known_to_have_ended(&self, life: Instance) -> bool {
+        self.exited.is_some_and(|exited| is_life(exited, life))
+    }
+
+    /// A program that heeds its stop signal exits with 0 when its engine shuts down: found so after a gap, that is no proof
+    /// that it had done its work, and the operator wants what stopped in a gap started.
+    fn starts_after_gap(&self) -> bool {
+        let is_job = self.container.is_some_and(|container| container.one_off);
+        self.spec.after_gap == AfterGap::Start && self.spec.lifecycle == Lifecycle::Auto && !is_job
     }
 
     /// Iaso itself had begun this life, or was about to, and was away when it ended; an exit code that no stop signal

@@ -3,20 +3,21 @@
 //!
 //! They share no code with the rules they judge: each keeps its own, bounded, account of what it has heard.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+mod account;
+mod hearing;
+
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 use crate::action::{Action, Cause, Operation, Trouble};
-use crate::id::{AttemptId, HostId, Identity, Instance, ServiceId};
-use crate::input::{
-    CheckResult, Container, EngineHealth, HostLink, Input, Order, Outcome, RestartPolicy, State, Witness,
-};
+use crate::id::{AttemptId, HostId, Identity, ServiceId};
+use crate::input::{RestartPolicy, State};
 use crate::memory::Restored;
 use crate::record::{Ending, Event, Health, Record, Verdict};
-use crate::spec::{Budget, FleetSpec, OnFailure, ServiceSpec, Step};
+use crate::spec::{Budget, FleetSpec, Step};
 use crate::time::{Mono, Now};
+use account::{Account, HostAccount, Past};
 
 /// A law was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +38,6 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// Stops this shortly before the newest news of a host that then went down may have been the engine's own. Wider than the
-/// rule's: when exactly the engine went down is not told here.
-const SHUTDOWN: Duration = Duration::from_secs(120);
-
 type Judgement = Result<(), Violation>;
 
 /// All judges, and what they have heard.
@@ -56,68 +53,6 @@ pub struct Judges {
     services: BTreeMap<ServiceId, Account>,
     past: BTreeMap<Identity, Past>,
     touched: Vec<ServiceId>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct HostAccount {
-    charges: VecDeque<Mono>,
-    down_since: Option<Mono>,
-}
-
-/// What the judges know of one service.
-#[derive(Debug, Clone)]
-struct Account {
-    host: HostId,
-    budget: Budget,
-    stable: Duration,
-    checks: Vec<CheckAccount>,
-    /// Checks that passed once, those included that are not declared now.
-    proven: BTreeSet<u64>,
-    charges: VecDeque<Mono>,
-    container: Option<Container>,
-    life: Option<Instance>,
-    state: Option<State>,
-    changed: Mono,
-    ran: bool,
-    paused: bool,
-    stop: Option<(Instance, Mono)>,
-    stop_signal: Option<(Instance, Mono)>,
-    /// A life that ended under the hands of an operation.
-    own_end: Option<Instance>,
-    /// The exit was found by a look, long enough after it, or first of all.
-    looked_at_exit: bool,
-    /// The operation in flight, and when it was charged.
-    in_flight: Option<(Operation, Mono)>,
-    /// The newest operation that was carried out, and when its answer came.
-    answered: Option<(Operation, Mono)>,
-    open: Option<AttemptId>,
-    /// Good observations in a row: how many, from when, to when.
-    good: Option<(u32, Mono, Mono)>,
-    /// What began before the newest operation was answered says nothing of what it has done.
-    good_from: Mono,
-    unhealthy: bool,
-    held: bool,
-}
-
-/// What the judges know of one check.
-#[derive(Debug, Clone)]
-struct CheckAccount {
-    fingerprint: u64,
-    on_failure: OnFailure,
-    proven: bool,
-    /// When its newest result began.
-    newest: Option<Mono>,
-}
-
-/// What the store remembered that judges must know.
-#[derive(Debug, Clone)]
-struct Past {
-    charges: Vec<Mono>,
-    proven: Vec<u64>,
-    ran: bool,
-    paused: bool,
-    stop: Option<(Instance, Mono)>,
-    open: Option<AttemptId>,
 }
 
 impl Judges {
@@ -145,56 +80,6 @@ impl Judges {
             services: BTreeMap::new(),
             past: past.collect(),
             touched: Vec::new(),
-        }
-    }
-
-    /// Hears an input, before the policy takes it.
-    pub fn hear(&mut self, input: &Input) {
-        match input {
-            Input::Define { service, spec } => self.hear_definition(*service, spec),
-            Input::Forget { service } => {
-                self.services.remove(service);
-            }
-            Input::Host { host, link } => self.hear_link(*host, *link),
-            Input::Described { service, container } => {
-                if let Some(account) = self.services.get_mut(service)
-                    && !account.is_of_an_earlier_life(container.instance)
-                {
-                    account.container = Some(*container);
-                }
-            }
-            Input::Seen { service, sight } => {
-                if let Some(account) = self.services.get_mut(service) {
-                    account.hear_sight(sight);
-                }
-            }
-            Input::StopSignal { service, instance, at } => {
-                if let Some(account) = self.services.get_mut(service).filter(|account| *at >= account.changed)
-                    && !account.is_at_work_on(*instance)
-                    && !account.is_of_an_earlier_life(*instance)
-                {
-                    account.stop_signal = Some((*instance, *at));
-                }
-            }
-            Input::Checked { service, check, instance, began, result } => {
-                if let Some(account) = self.services.get_mut(service).filter(|account| account.life == Some(*instance))
-                {
-                    account.hear_check(usize::from(check.0), *began, *result);
-                }
-            }
-            Input::Finished { service, attempt, outcome } => self.hear_outcome(*service, *attempt, *outcome),
-            Input::Order { service, order, .. } => {
-                if let Some(account) = self.services.get_mut(service) {
-                    match order {
-                        Order::Pause => account.paused = true,
-                        Order::Resume => account.paused = false,
-                        Order::Restart { .. } => {}
-                    }
-                }
-            }
-            Input::Store { up } => self.store_up = *up,
-            Input::Stopping => self.stopping = true,
-            Input::Change { .. } | Input::Tick => {}
         }
     }
 
@@ -285,105 +170,6 @@ impl Judges {
         Ok(())
     }
 
-    fn hear_definition(&mut self, id: ServiceId, spec: &ServiceSpec) {
-        let past = self.past.remove(&spec.identity);
-        let known = self.services.get(&id);
-        let proven = |fingerprint: u64| {
-            known.is_some_and(|account| account.proven.contains(&fingerprint))
-                || past.as_ref().is_some_and(|past| past.proven.contains(&fingerprint))
-        };
-        let known_checks = known.map(|account| account.checks.clone()).unwrap_or_default();
-        let checks = spec.checks.iter().map(|check| CheckAccount {
-            fingerprint: check.fingerprint,
-            on_failure: check.on_failure,
-            proven: proven(check.fingerprint),
-            newest: known_checks.iter().find(|known| known.fingerprint == check.fingerprint).and_then(|c| c.newest),
-        });
-        let checks = checks.collect();
-        if let Some(account) = self.services.get_mut(&id) {
-            account.checks = checks;
-            account.budget = spec.recovery.restarts;
-            account.stable = spec.recovery.verify_stable;
-            return;
-        }
-        let charges: VecDeque<Mono> = past.iter().flat_map(|past| past.charges.iter().copied()).collect();
-        self.hosts.entry(spec.host).or_default().charges.extend(&charges);
-        let account = Account {
-            host: spec.host,
-            budget: spec.recovery.restarts,
-            stable: spec.recovery.verify_stable,
-            checks,
-            proven: past.iter().flat_map(|past| past.proven.iter().copied()).collect(),
-            charges,
-            container: None,
-            life: None,
-            state: None,
-            changed: Mono(i64::MIN),
-            ran: past.as_ref().is_some_and(|past| past.ran),
-            paused: past.as_ref().is_some_and(|past| past.paused),
-            stop: past.as_ref().and_then(|past| past.stop),
-            stop_signal: None,
-            own_end: None,
-            looked_at_exit: false,
-            in_flight: None,
-            answered: None,
-            open: past.as_ref().and_then(|past| past.open),
-            good: None,
-            good_from: Mono(i64::MIN),
-            unhealthy: false,
-            held: false,
-        };
-        self.services.insert(id, account);
-    }
-
-    fn hear_link(&mut self, host: HostId, link: HostLink) {
-        let account = self.hosts.entry(host).or_default();
-        // When it went down is not told: the newest thing heard of the host's services is the latest it can have been.
-        let newest = self.services.values().filter(|account| account.host == host).map(|account| account.changed).max();
-        match link {
-            HostLink::Down => account.down_since = account.down_since.or(newest),
-            HostLink::Up { engine_started } => {
-                let down = account.down_since.take().or(newest);
-                if engine_started {
-                    // Its own shutdown sends the same signals: what lies near enough may not be held against the policy.
-                    let near = |at: Mono| down.is_none_or(|down| at + SHUTDOWN >= down);
-                    for service in self.services.values_mut().filter(|account| account.host == host) {
-                        service.stop.take_if(|(_, at)| near(*at));
-                        service.stop_signal.take_if(|(_, at)| near(*at));
-                    }
-                }
-            }
-        }
-    }
-
-    fn hear_outcome(&mut self, id: ServiceId, attempt: AttemptId, outcome: Outcome) {
-        let Some(account) = self.services.get_mut(&id) else { return };
-        let Some((operation, charged)) = account.in_flight.take_if(|(operation, _)| operation.attempt == attempt)
-        else {
-            return;
-        };
-        if matches!(outcome, Outcome::Uncharged | Outcome::Refused) && operation.cause == Cause::Recovery {
-            take_back(&mut account.charges, charged);
-            if let Some(host) = self.hosts.get_mut(&operation.host) {
-                take_back(&mut host.charges, charged);
-            }
-            self.store_up &= outcome != Outcome::Uncharged;
-        }
-        account.answered = Some((operation, account.changed));
-        account.good = None;
-    }
-
-    fn note_operation(&mut self, operation: &Operation, now: Mono) {
-        let Some(account) = self.services.get_mut(&operation.service) else { return };
-        account.in_flight = Some((*operation, now));
-        account.good = None;
-        if operation.cause == Cause::Recovery {
-            push_bounded(&mut account.charges, now, account.budget.max);
-            let host = self.hosts.entry(operation.host).or_default();
-            push_bounded(&mut host.charges, now, self.host_budget.max);
-        }
-    }
-
     /// Budgets hold.
     fn law_1(&self, account: &Account, operation: &Operation, now: Mono) -> Judgement {
         let unsure = |budget: Budget| !self.store_up || (!self.intact && now.since(self.started) < budget.window);
@@ -406,88 +192,6 @@ impl Judges {
             return broken("the host's budget is spent");
         }
         Ok(())
-    }
-}
-
-impl Account {
-    fn is_at_work_on(&self, life: Instance) -> bool {
-        let touches = |operation: &Operation| operation.instance == life && operation.step != Step::Start;
-        let ends = |operation: &Operation| matches!(operation.step, Step::Restart | Step::Stop);
-        self.in_flight.as_ref().is_some_and(|(operation, _)| touches(operation))
-            || self
-                .answered
-                .as_ref()
-                .is_some_and(|(operation, _)| touches(operation) && (self.open.is_some() || ends(operation)))
-    }
-
-    fn is_of_an_earlier_life(&self, life: Instance) -> bool {
-        self.life.is_some_and(|known| known.container == life.container && life.started < known.started)
-    }
-
-    fn hear_sight(&mut self, sight: &crate::input::Sight) {
-        if sight.began < self.changed || self.is_of_an_earlier_life(sight.instance) {
-            return;
-        }
-        let new_life = self.life != Some(sight.instance);
-        let was_exited = !new_life && matches!(self.state, Some(State::Exited { .. }));
-        let exits = matches!(sight.state, State::Exited { .. });
-        let looked = matches!(sight.state, State::Exited { witness: Witness::Look, .. });
-        if new_life || self.state != Some(sight.state) && !(was_exited && looked) {
-            self.changed = sight.began;
-            self.looked_at_exit = looked && (new_life || !was_exited);
-        } else if was_exited && looked && sight.began.since(self.changed) >= Duration::from_secs(1) {
-            self.looked_at_exit = true;
-        }
-        let tells_anew = self.state != Some(sight.state) && !looked;
-        if exits && (!was_exited || tells_anew) {
-            if self.is_at_work_on(sight.instance) {
-                self.own_end = Some(sight.instance);
-            } else if self.stop_signal.is_some_and(|(life, _)| life == sight.instance) {
-                self.stop = Some((sight.instance, sight.began));
-            }
-        }
-        if let State::Running(_) = sight.state {
-            self.ran = true;
-            self.stop = None;
-        }
-        if !(was_exited && looked) {
-            self.state = Some(sight.state);
-        }
-        self.life = Some(sight.instance);
-        let good = matches!(sight.state, State::Running(EngineHealth::None | EngineHealth::Healthy));
-        self.observe(sight.began, good);
-    }
-
-    fn hear_check(&mut self, number: usize, began: Mono, result: CheckResult) {
-        if began < self.changed {
-            return;
-        }
-        let Some(CheckAccount { fingerprint, on_failure, proven, newest }) = self.checks.get_mut(number) else {
-            return;
-        };
-        if newest.is_some_and(|newest| began <= newest) {
-            return;
-        }
-        *newest = Some(began);
-        let passed = result != CheckResult::Failed;
-        *proven |= passed;
-        if passed && !self.proven.contains(fingerprint) {
-            self.proven.insert(*fingerprint);
-        }
-        if *proven && *on_failure == OnFailure::Heal {
-            self.observe(began, passed);
-        }
-    }
-
-    fn observe(&mut self, began: Mono, good: bool) {
-        if began < self.good_from {
-            return;
-        }
-        self.good = match self.good {
-            _ if !good => None,
-            None => Some((1, began, began)),
-            Some((count, first, last)) => Some((count.saturating_add(1), first, last.max(began))),
-        };
     }
 }
 
@@ -566,18 +270,5 @@ fn law_18(account: &Account, operation: &Operation) -> Judgement {
         }
         _ if !account.ran => broken("it was never seen running"),
         _ => Ok(()),
-    }
-}
-
-fn take_back(charges: &mut VecDeque<Mono>, charged: Mono) {
-    if let Some(place) = charges.iter().rposition(|then| *then == charged) {
-        charges.remove(place);
-    }
-}
-
-fn push_bounded(charges: &mut VecDeque<Mono>, now: Mono, max: u32) {
-    charges.push_back(now);
-    while charges.len() > max as usize + 1 {
-        charges.pop_front();
     }
 }

@@ -56,8 +56,8 @@ pub struct Memory {
     pub quarantine: Option<QuarantineMemory>,
     /// The life that a person stopped, and when.
     pub stopped: Option<(Instance, Now)>,
-    /// The life that died by itself, and its exit code.
-    pub crashed: Option<(Instance, i32)>,
+    /// The life that ended by no person's hand, and its exit code.
+    pub exited: Option<(Instance, i32)>,
     /// A container of this identity was once seen running.
     pub seen_running: bool,
     /// A person paused automatic operations.
@@ -126,7 +126,7 @@ impl Memory {
             last_ended: None,
             quarantine: None,
             stopped: None,
-            crashed: None,
+            exited: None,
             seen_running: false,
             paused: false,
             proven: Vec::new(),
@@ -193,7 +193,7 @@ impl Memory {
             }
             Event::OperatorStopped { instance } => self.stopped = Some((instance, now)),
             Event::OperatorStopEnded => self.stopped = None,
-            Event::Crashed { instance, code } => self.crashed = Some((instance, code)),
+            Event::Exited { instance, code } => self.exited = Some((instance, code)),
             Event::SeenRunning => self.seen_running = true,
             Event::Proven { fingerprint, .. } => {
                 if let Err(place) = self.proven.binary_search(&fingerprint) {

@@ -223,7 +223,7 @@ impl Policy {
             }
         });
         service.stopped = memory.stopped.map(|(instance, at)| (instance, now.place(at)));
-        service.crashed = memory.crashed.map(|(instance, _)| instance);
+        service.exited = memory.exited.map(|(instance, _)| instance);
         service.seen_running = memory.seen_running;
         service.paused = memory.paused;
         if let Some(open) = memory.attempt {

@@ -117,8 +117,8 @@ pub enum Event {
     },
     /// Durable. That stop no longer counts: the container runs again, or the engine itself went down just after it.
     OperatorStopEnded,
-    /// Durable. An exit's cause is known: it died by itself.
-    Crashed {
+    /// Durable. It was seen, or is known from what Iaso itself did, that this life did not end by a person's hand.
+    Exited {
         /// This life of it.
         instance: Instance,
         /// Its exit code.
@@ -174,7 +174,7 @@ impl Event {
             Self::Settled => "settled",
             Self::OperatorStopped { .. } => "operator_stopped",
             Self::OperatorStopEnded => "operator_stop_ended",
-            Self::Crashed { .. } => "crashed",
+            Self::Exited { .. } => "exited",
             Self::SeenRunning => "seen_running",
             Self::Proven { .. } => "check_proven",
             Self::Paused => "paused",

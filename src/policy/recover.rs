@@ -176,7 +176,7 @@ impl Service {
         if let Some(Sight { instance, state: State::Exited { code, .. }, .. }) = self.sight
             && self.down == Some(Down::Own)
         {
-            self.crashed(turn, instance, code);
+            self.ended_by_itself(turn, instance, code);
         }
         if attempt.cause != Cause::Recovery {
             return;

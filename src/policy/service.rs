@@ -51,8 +51,8 @@ pub(crate) struct Service {
     pub(crate) down: Option<Down>,
     /// The life that a person stopped, and when.
     pub(crate) stopped: Option<(Instance, Mono)>,
-    /// The life whose death is known to be its own doing.
-    pub(crate) crashed: Option<Instance>,
+    /// The life that is known to have ended by no person's hand.
+    pub(crate) exited: Option<Instance>,
     /// After an exit under a restart policy in force, a look found it exited still: the engine has given up.
     pub(crate) engine_gave_up: bool,
     /// A deployment may be under way until then.
@@ -208,7 +208,7 @@ impl Service {
             own_stop: None,
             down: None,
             stopped: None,
-            crashed: None,
+            exited: None,
             engine_gave_up: false,
             change_until: None,
             engine_restarts: VecDeque::new(),

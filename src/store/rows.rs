@@ -114,16 +114,16 @@ pub(super) fn write_change(
 /// Whether the two have the same row in `services`.
 fn same_service(a: &Memory, b: &Memory) -> bool {
     let id = |memory: &Memory| memory.incident.map(|incident| incident.incident);
-    (a.paused, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.crashed, id(a))
-        == (b.paused, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.crashed, id(b))
+    (a.paused, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited, id(a))
+        == (b.paused, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited, id(b))
 }
 
 fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO services
-             (identity, paused, seen_running, streak, last_ended, quarantine, operator_stop, crash, incident)
-             VALUES (:identity, :paused, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :crash, :incident)",
+             (identity, paused, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident)
+             VALUES (:identity, :paused, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit, :incident)",
         )?
         .execute(named_params! {
             ":identity": memory.identity.as_str(),
@@ -133,7 +133,7 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
             ":last_ended": maybe_json(memory.last_ended.as_ref())?,
             ":quarantine": maybe_json(memory.quarantine.as_ref())?,
             ":operator_stop": maybe_json(memory.stopped.as_ref())?,
-            ":crash": maybe_json(memory.crashed.as_ref())?,
+            ":exit": maybe_json(memory.exited.as_ref())?,
             ":incident": memory.incident.map(|open| open.incident.to_string()),
         })?;
     Ok(())
@@ -289,7 +289,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
         last_ended: from_maybe_json(row, "last_ended")?,
         quarantine: from_maybe_json(row, "quarantine")?,
         stopped: from_maybe_json(row, "operator_stop")?,
-        crashed: from_maybe_json(row, "crash")?,
+        exited: from_maybe_json(row, "exit")?,
         seen_running: row.get("seen_running")?,
         paused: row.get("paused")?,
         proven: Vec::new(),

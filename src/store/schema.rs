@@ -21,7 +21,7 @@ const MIGRATIONS: &[&str] = &[
         last_ended TEXT,
         quarantine TEXT,
         operator_stop TEXT,
-        crash TEXT,
+        exit TEXT,
         incident TEXT
     ) WITHOUT ROWID;
     CREATE TABLE charges (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, at TEXT NOT NULL);

@@ -238,7 +238,7 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
         Event::Quarantined { trials: 0, .. } => "quarantined: recovery has failed too often".to_owned(),
         Event::Quarantined { trials, .. } => format!("quarantined again: trial {trials} failed"),
         Event::Released { by } => format!("the quarantine ended ({})", by.name()),
-        Event::Crashed { code, .. } => format!("its container exited with code {code}"),
+        Event::Exited { code, .. } => format!("its container exited with code {code}"),
         Event::OperatorStopped { .. } => "a person stopped it".to_owned(),
         Event::Paused => "a person paused it".to_owned(),
         Event::Resumed => "a person resumed it".to_owned(),

@@ -203,6 +203,34 @@ fn what_stopped_in_a_gap_is_left_or_started_as_the_operator_wishes() {
 }
 
 #[test]
+fn exit_0_in_a_gap_is_a_stop_for_whoever_wants_stops_ended_and_else_the_end_of_the_work() {
+    let found_after_a_gap = |after_gap| {
+        let mut gapped = spec("web");
+        gapped.after_gap = after_gap;
+        let mut rig = Rig::with(gapped, RestartPolicy::No);
+        rig.link(HostLink::Down);
+        rig.secretly(WEB, State::Exited { code: 0, witness: Witness::Look });
+        rig.look(WEB);
+        rig.link(HostLink::Up { engine_started: false });
+        (rig.hold(), rig.operations.len())
+    };
+    assert_eq!(found_after_a_gap(AfterGap::Leave), (Some(Hold::Completed), 0));
+    assert_eq!(found_after_a_gap(AfterGap::Start), (None, 1));
+}
+
+#[test]
+fn work_that_was_seen_to_be_done_is_not_begun_again_by_a_restart_of_iaso() {
+    let mut gapped = spec("job");
+    gapped.after_gap = AfterGap::Start;
+    let mut rig = Rig::with(gapped.clone(), RestartPolicy::No);
+    rig.dies(WEB, 0);
+    assert_eq!(rig.hold(), Some(Hold::Completed));
+    rig.killed(true, secs(60));
+    rig.resumes(gapped);
+    assert_eq!((rig.hold(), rig.operations.len()), (Some(Hold::Completed), 0));
+}
+
+#[test]
 fn the_engine_goes_first_and_a_loop_is_reported() {
     let mut rig = Rig::with(spec("web"), RestartPolicy::Always);
     for _ in 0..4 {

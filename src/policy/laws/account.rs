@@ -1,0 +1,168 @@
+//! The judges' own account of each service, kept from what they hear alone.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::Operation;
+use crate::id::{AttemptId, HostId, Instance};
+use crate::input::{CheckResult, Container, EngineHealth, Sight, State, Witness};
+use crate::spec::{Budget, OnFailure, Step};
+use crate::time::Mono;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct HostAccount {
+    pub(super) charges: VecDeque<Mono>,
+    pub(super) down_since: Option<Mono>,
+}
+
+/// What the judges know of one service.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub(super) host: HostId,
+    pub(super) budget: Budget,
+    pub(super) stable: Duration,
+    pub(super) checks: Vec<CheckAccount>,
+    /// Checks that passed once, those included that are not declared now.
+    pub(super) proven: BTreeSet<u64>,
+    pub(super) charges: VecDeque<Mono>,
+    pub(super) container: Option<Container>,
+    pub(super) life: Option<Instance>,
+    pub(super) state: Option<State>,
+    pub(super) changed: Mono,
+    pub(super) ran: bool,
+    pub(super) paused: bool,
+    pub(super) stop: Option<(Instance, Mono)>,
+    pub(super) stop_signal: Option<(Instance, Mono)>,
+    /// A life that ended under the hands of an operation.
+    pub(super) own_end: Option<Instance>,
+    /// The exit was found by a look, long enough after it, or first of all.
+    pub(super) looked_at_exit: bool,
+    /// The operation in flight, and when it was charged.
+    pub(super) in_flight: Option<(Operation, Mono)>,
+    /// The newest operation that was carried out, and when its answer came.
+    pub(super) answered: Option<(Operation, Mono)>,
+    pub(super) open: Option<AttemptId>,
+    /// Good observations in a row: how many, from when, to when.
+    pub(super) good: Option<(u32, Mono, Mono)>,
+    /// What began before the newest operation was answered says nothing of what it has done.
+    pub(super) good_from: Mono,
+    pub(super) unhealthy: bool,
+    pub(super) held: bool,
+}
+
+/// What the judges know of one check.
+#[derive(Debug, Clone)]
+pub(super) struct CheckAccount {
+    pub(super) fingerprint: u64,
+    pub(super) on_failure: OnFailure,
+    pub(super) proven: bool,
+    /// When its newest result began.
+    pub(super) newest: Option<Mono>,
+}
+
+/// What the store remembered that judges must know.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    pub(super) charges: Vec<Mono>,
+    pub(super) proven: Vec<u64>,
+    pub(super) ran: bool,
+    pub(super) paused: bool,
+    pub(super) stop: Option<(Instance, Mono)>,
+    pub(super) open: Option<AttemptId>,
+}
+
+impl Account {
+    pub(super) fn is_at_work_on(&self, life: Instance) -> bool {
+        let touches = |operation: &Operation| operation.instance == life && operation.step != Step::Start;
+        let ends = |operation: &Operation| matches!(operation.step, Step::Restart | Step::Stop);
+        self.in_flight.as_ref().is_some_and(|(operation, _)| touches(operation))
+            || self
+                .answered
+                .as_ref()
+                .is_some_and(|(operation, _)| touches(operation) && (self.open.is_some() || ends(operation)))
+    }
+
+    pub(super) fn is_of_an_earlier_life(&self, life: Instance) -> bool {
+        self.life.is_some_and(|known| known.container == life.container && life.started < known.started)
+    }
+
+    pub(super) fn hear_sight(&mut self, sight: &Sight) {
+        if sight.began < self.changed || self.is_of_an_earlier_life(sight.instance) {
+            return;
+        }
+        let new_life = self.life != Some(sight.instance);
+        let was_exited = !new_life && matches!(self.state, Some(State::Exited { .. }));
+        let exits = matches!(sight.state, State::Exited { .. });
+        let looked = matches!(sight.state, State::Exited { witness: Witness::Look, .. });
+        if new_life || self.state != Some(sight.state) && !(was_exited && looked) {
+            self.changed = sight.began;
+            self.looked_at_exit = looked && (new_life || !was_exited);
+        } else if was_exited && looked && sight.began.since(self.changed) >= Duration::from_secs(1) {
+            self.looked_at_exit = true;
+        }
+        let tells_anew = self.state != Some(sight.state) && !looked;
+        if exits && (!was_exited || tells_anew) {
+            if self.is_at_work_on(sight.instance) {
+                self.own_end = Some(sight.instance);
+            } else if self.stop_signal.is_some_and(|(life, _)| life == sight.instance) {
+                self.stop = Some((sight.instance, sight.began));
+            }
+        }
+        if let State::Running(_) = sight.state {
+            self.ran = true;
+            self.stop = None;
+        }
+        if !(was_exited && looked) {
+            self.state = Some(sight.state);
+        }
+        self.life = Some(sight.instance);
+        let good = matches!(sight.state, State::Running(EngineHealth::None | EngineHealth::Healthy));
+        self.observe(sight.began, good);
+    }
+
+    pub(super) fn hear_check(&mut self, number: usize, began: Mono, result: CheckResult) {
+        if began < self.changed {
+            return;
+        }
+        let Some(CheckAccount { fingerprint, on_failure, proven, newest }) = self.checks.get_mut(number) else {
+            return;
+        };
+        if newest.is_some_and(|newest| began <= newest) {
+            return;
+        }
+        *newest = Some(began);
+        let passed = result != CheckResult::Failed;
+        *proven |= passed;
+        if passed && !self.proven.contains(fingerprint) {
+            self.proven.insert(*fingerprint);
+        }
+        if *proven && *on_failure == OnFailure::Heal {
+            self.observe(began, passed);
+        }
+    }
+
+    pub(super) fn observe(&mut self, began: Mono, good: bool) {
+        if began < self.good_from {
+            return;
+        }
+        self.good = match self.good {
+            _ if !good => None,
+            None => Some((1, began, began)),
+            Some((count, first, last)) => Some((count.saturating_add(1), first, last.max(began))),
+        };
+    }
+}
+
+pub(super) fn take_back(charges: &mut VecDeque<Mono>, charged: Mono) {
+    if let Some(place) = charges.iter().rposition(|then| *then == charged) {
+        charges.remove(place);
+    }
+}
+
+pub(super) fn push_bounded(charges: &mut VecDeque<Mono>, now: Mono, max: u32) {
+    charges.push_back(now);
+    while charges.len() > max as usize + 1 {
+        charges.pop_front();
+    }
+}
