@@ -20,7 +20,7 @@ use self::client::{ClientError, Daemon};
 use crate::api::services::{Accepted, Services};
 use crate::app::commands::{self, Failure};
 use crate::app::{probe, replay};
-use crate::demo::patient;
+use crate::demo::{self, patient};
 use crate::system::build::{REVISION, VERSION};
 use crate::telemetry::explain::Explanation;
 
@@ -66,6 +66,15 @@ enum Command {
         /// Accept another version's recording
         #[arg(long)]
         anyway: bool,
+    },
+    /// Watch Iaso heal: sick containers of its own making, on this machine's engine or simulated
+    Demo {
+        /// Use the simulated engine, even where there is a real one
+        #[arg(long)]
+        simulated: bool,
+        /// Go on after the summary, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
     },
     #[command(flatten)]
     Ask(Ask),
@@ -162,6 +171,9 @@ pub fn main() -> ExitCode {
         Command::Run { config, observe } => work(2, commands::daemon(config.file.as_deref(), observe)),
         Command::Probe { service, config } => work(1, probe::once(config.file.as_deref(), &service)),
         Command::Replay { file, anyway } => conclude(replay::print(&file, anyway)),
+        Command::Demo { simulated, keep } => {
+            work(2, demo::run(demo::Options { simulated, keep, colour: wants_colour() }))
+        }
         Command::Patient { args } => patient::run(args.into_iter()),
         Command::Version => say(&Said { text: format!("iaso {VERSION} ({REVISION})\n"), exit: Exit::Done }),
         Command::Ask(ask) => {
