@@ -7,7 +7,7 @@ use super::narrator::Narrator;
 use super::story::{Account, End, Story, span};
 
 /// Columns: name, what happened, what Iaso did; what came of it follows.
-const WIDTHS: [usize; 4] = [10, 21, 19, 0];
+const WIDTHS: [usize; 4] = [9, 20, 18, 0];
 
 /// Prints it.
 pub(super) fn print(narrator: Narrator, story: &Story<'_>, account: &Account) -> io::Result<()> {
