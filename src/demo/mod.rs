@@ -184,6 +184,9 @@ impl Demo {
             HostAddress::Tcp(address) => address.clone(),
         };
         let unfit = |why: String| Ended::Unfit(format!("no engine at {address}: {why}"));
+        if site(host) != EngineSite::Local {
+            return Err(Ended::Unfit(format!("the networks of the engine at {address} do not reach this process")));
+        }
         let docker = DockerStage::new(host, &self.tasks, &self.run, &self.maker, self.clock).map_err(unfit)?;
         let version = docker.reach().await.map_err(unfit)?.version;
         self.narrator.say(&format!("Twelve small containers on the engine {version} at {address}."))?;
@@ -192,7 +195,7 @@ impl Demo {
              else.",
         )?;
         if let Err(why) = docker.sweep().await {
-            self.narrator.say(&format!("What an earlier run left could not be removed: {why}."))?;
+            self.narrator.say(&format!("Whether an earlier run left anything behind cannot be told: {why}."))?;
         }
         Ok(Stage::Docker(Box::new(docker), site(host)))
     }
@@ -266,7 +269,7 @@ impl Demo {
         if self.options.keep {
             self.narrator.heading("Going on until Ctrl-C (--keep)")?;
             if let Stage::Docker(docker, _) = story.stage {
-                self.narrator.say(&format!("The containers are named {}-*; try them.", docker.name()))?;
+                self.narrator.say(&format!("Try it from another terminal: docker kill {}-wiki", docker.name()))?;
             }
             story.go_on().await?;
         }
@@ -275,8 +278,9 @@ impl Demo {
 
     /// Removes what was made, and says so.
     async fn clear(&self, stage: &Stage) -> Result<(), String> {
-        if let Stage::Docker(docker, _) = stage {
-            docker.remove().await?;
+        if let Stage::Docker(docker, _) = stage
+            && docker.remove().await?
+        {
             // Nobody may be reading any more.
             let _ = self.narrator.say("\nRemoved: the containers, their network, their image and Iaso's database.");
         }

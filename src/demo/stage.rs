@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerSummaryStateEnum, HealthConfig, HostConfig, NetworkCreateRequest};
@@ -51,6 +52,8 @@ pub(super) struct DockerStage {
     made_by: Maker,
     clock: Clock,
     containers: BTreeMap<&'static str, ContainerId>,
+    /// Something was made, or may have been.
+    made: AtomicBool,
 }
 
 impl DockerStage {
@@ -65,6 +68,7 @@ impl DockerStage {
             made_by: made_by.clone(),
             clock,
             containers: BTreeMap::new(),
+            made: AtomicBool::new(false),
         })
     }
 
@@ -80,12 +84,12 @@ impl DockerStage {
         }
     }
 
-    /// Makes the image, the network and the containers, and sees that they serve this machine. Ends between two steps when
+    /// Makes the network, the image and the containers, and sees that they serve this machine. Ends between two steps when
     /// `quit` is cancelled: none is left half-way, unknown to the removal that follows.
     pub(super) async fn build(&mut self, quit: &CancellationToken) -> Result<(), Ended> {
-        self.step("importing the image", self.import()).await?;
-        go_on(quit)?;
         self.step("making the network", self.make_network()).await?;
+        go_on(quit)?;
+        self.step("importing the image", self.import()).await?;
         go_on(quit)?;
         let made: Vec<_> = stream::iter(&CAST)
             .map(|member| async {
@@ -116,6 +120,21 @@ impl DockerStage {
         HashMap::from([(LABEL.to_owned(), self.run.to_string()), (MADE_BY.to_owned(), self.made_by.to_string())])
     }
 
+    async fn make_network(&self) -> Result<(), String> {
+        let request = NetworkCreateRequest {
+            name: self.name.clone(),
+            internal: Some(true),
+            labels: Some(self.labels()),
+            ..Default::default()
+        };
+        self.made.store(true, Ordering::Relaxed);
+        let made = self.docker.client().create_network(request).await;
+        // Who denies this may deny removal, and even looking, too.
+        let refused = matches!(made, Err(bollard::errors::Error::DockerResponseServerError { .. }));
+        self.made.store(!refused, Ordering::Relaxed);
+        made.map(drop).map_err(|error| error.to_string())
+    }
+
     async fn import(&self) -> Result<(), String> {
         let packed = tokio::task::spawn_blocking(|| image::pack(&std::env::current_exe()?)).await;
         let image = packed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -129,16 +148,6 @@ impl DockerStage {
         };
         let told = self.docker.client().create_image(Some(options), Some(bollard::body_full(image.layer)), None);
         told.try_collect::<Vec<_>>().await.map(drop).map_err(|error| error.to_string())
-    }
-
-    async fn make_network(&self) -> Result<(), String> {
-        let request = NetworkCreateRequest {
-            name: self.name.clone(),
-            internal: Some(true),
-            labels: Some(self.labels()),
-            ..Default::default()
-        };
-        self.docker.client().create_network(request).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn start(&self, member: &'static Member) -> Result<ContainerId, String> {
@@ -222,14 +231,17 @@ impl DockerStage {
         self.ask(member, path).await
     }
 
-    /// Removes everything of this run.
+    /// Removes everything of this run; whether there was anything.
     ///
     /// # Errors
     /// What is left, and how to remove it by hand.
-    pub(super) async fn remove(&self) -> Result<(), String> {
+    pub(super) async fn remove(&self) -> Result<bool, String> {
+        if !self.made.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let mine = [format!("{LABEL}={}", self.run)];
         let left = match timeout(REMOVAL, remove_all(&self.docker, &mine)).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => return Ok(true),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("the engine did not do it within {} s", REMOVAL.as_secs()),
         };

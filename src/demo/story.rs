@@ -52,6 +52,8 @@ pub(super) struct Story<'a> {
     entries: mpsc::UnboundedReceiver<Entry>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) cases: BTreeMap<&'static str, Case>,
+    /// It is told: what follows is the reader's own doing.
+    over: bool,
 }
 
 /// One member's part in the story.
@@ -103,7 +105,7 @@ impl<'a> Story<'a> {
         entries: mpsc::UnboundedReceiver<Entry>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
     ) -> Self {
-        Self { demo, stage, began, entries, snapshots, cases: BTreeMap::new() }
+        Self { demo, stage, began, entries, snapshots, cases: BTreeMap::new(), over: false }
     }
 
     /// Tells it to its end.
@@ -178,7 +180,8 @@ impl<'a> Story<'a> {
     async fn fall(&mut self, member: &'static Member, illness: Illness) -> Result<(), Ended> {
         let at = self.since_began(self.demo.clock.mono());
         self.demo.narrator.event(at, member.name, Tone::Bad, &illness.fall())?;
-        self.case(member.name).down = Some(at);
+        // What came before, on a machine that is slow to answer, is no part of it.
+        *self.case(member.name) = Case { down: Some(at), ..Case::default() };
         let fallen = self.stage.fall(member.name, illness).await;
         fallen.map_err(|why| Ended::Stuck(format!("{} could not be made ill: {why}", member.name)))
     }
@@ -187,7 +190,7 @@ impl<'a> Story<'a> {
     fn hear(&mut self, entry: &Entry) -> io::Result<()> {
         let Some(member) = CAST.iter().find(|member| *member.name == *entry.subject.name) else { return Ok(()) };
         let at = self.since_began(entry.record.now.mono);
-        let narrator = self.demo.narrator;
+        let (narrator, over) = (self.demo.narrator, self.over);
         let case = self.case(member.name);
         case.records.push(entry.record);
         let line = |tone, text: &str| narrator.event(at, member.name, tone, text);
@@ -196,7 +199,7 @@ impl<'a> Story<'a> {
             Event::Begun { cause: Cause::Recovery, trouble, .. } => {
                 case.restarts += 1;
                 case.trouble = trouble;
-                if member.illness.is_none() {
+                if member.illness.is_none() && !over {
                     line(Tone::Bad, "restarted, although nothing was to befall it")?;
                 }
             }
@@ -228,6 +231,7 @@ impl<'a> Story<'a> {
 
     /// Runs on until somebody asks to end.
     pub(super) async fn go_on(&mut self) -> io::Result<()> {
+        self.over = true;
         loop {
             tokio::select! {
                 () = self.demo.quit.cancelled() => return Ok(()),

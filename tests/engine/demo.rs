@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::docker_rig::block_on;
+use crate::fake::{Fake, Manner};
 use crate::support::{Need, test};
 
 pub fn tests() -> Vec<Trial> {
@@ -15,8 +17,7 @@ pub fn tests() -> Vec<Trial> {
             [$(test(concat!("demo::", stringify!($name)), &[$need], || { $name(); Ok(()) })),+]
         };
     }
-    let simulated =
-        suite![Need::Nothing; the_simulated_one_handles_everyone, without_an_engine_it_is_simulated_and_says_why];
+    let simulated = suite![Need::Nothing; the_simulated_one_handles_everyone, on_an_engine_that_denies_it_it_is_simulated, without_an_engine_it_is_simulated_and_says_why];
     let real = suite![
         Need::Engine;
         the_real_one_handles_everyone_and_leaves_nothing,
@@ -181,6 +182,22 @@ fn without_an_engine_it_is_simulated_and_says_why() {
         assert!(ended.complained.contains("interrupted"), "{}", ended.complained);
     }
     assert!(is_empty(&home));
+}
+
+fn on_an_engine_that_denies_it_it_is_simulated() {
+    block_on(async {
+        let (home, fake) = (home(), Fake::listening());
+        fake.behave(Manner::DeniedChange);
+        let mut demo = Demo::start(&home, &[], &[("DOCKER_HOST", &format!("unix://{}", fake.socket().display()))]);
+        demo.until("This is a simulation");
+        demo.until("What happens");
+        assert!(demo.told.contains("the network") && demo.told.contains("403"), "{}", demo.told);
+        demo.send(Signal::INT);
+        let ended = demo.end();
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.complained.contains("interrupted") && !ended.told.contains("Removed"), "{}", ended.complained);
+        assert!(is_empty(&home));
+    });
 }
 
 fn the_real_one_handles_everyone_and_leaves_nothing() {
