@@ -118,7 +118,7 @@ fn real_edges(config: &Config, tasks: &Tasks, clock: Clock) -> Result<Edges, Fai
 }
 
 /// Where an engine is, as far as its address tells.
-pub(super) fn site(host: &Host) -> EngineSite {
+pub fn site(host: &Host) -> EngineSite {
     match &host.address {
         // A user's own engine keeps its networks in a namespace of its own.
         HostAddress::Unix(path) if path.starts_with("/run/user") => EngineSite::Apart,

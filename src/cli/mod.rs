@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how the answer looks.
 
 pub mod client;
+mod demo;
 mod exit;
 mod table;
 #[cfg(test)]
@@ -20,7 +21,6 @@ use self::client::{ClientError, Daemon};
 use crate::api::services::{Accepted, Services};
 use crate::app::commands::{self, Failure};
 use crate::app::{probe, replay};
-use crate::demo::patient;
 use crate::system::build::{REVISION, VERSION};
 use crate::telemetry::explain::Explanation;
 
@@ -64,16 +64,15 @@ enum Command {
         #[arg(long)]
         anyway: bool,
     },
+    /// Watch Iaso heal: sick containers of its own making, on this machine's engine or simulated
+    Demo(demo::Demo),
     #[command(flatten)]
     Ask(Ask),
     /// Which version this is
     Version,
     /// The program that the demo's and the tests' containers run
     #[command(hide = true, disable_help_flag = true)]
-    Patient {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Patient(demo::Patient),
 }
 
 #[derive(Debug, Args)]
@@ -159,7 +158,8 @@ pub fn main() -> ExitCode {
         Command::Run { config, observe } => work(2, commands::daemon(config.file.as_deref(), observe)),
         Command::Probe { service, config } => work(1, probe::once(config.file.as_deref(), &service)),
         Command::Replay { file, anyway } => conclude(replay::print(&file, anyway)),
-        Command::Patient { args } => patient::run(args.into_iter()),
+        Command::Demo(demo) => demo.run(),
+        Command::Patient(patient) => patient.run(),
         Command::Version => say(&Said { text: format!("iaso {VERSION} ({REVISION})\n"), exit: Exit::Done }),
         Command::Ask(ask) => {
             let socket = cli.socket.unwrap_or_else(commands::socket);

@@ -1,8 +1,9 @@
 //! The program inside the containers of the demo and of the tests: a tiny HTTP server that falls ill on order.
 //!
-//! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once] [--ignore-term]`, or
+//! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once | --relapse]
+//! [--ignore-term]`, or
 //! `iaso patient --probe URL` as its HEALTHCHECK. Illness lives in memory, so that a restart heals it; with `--once` the
-//! `-after` faults befall the first life only.
+//! `-after` faults befall the first life only, with `--relapse` every life but the first.
 //!
 //! `/` and `/health` answer 200 `up`, or 500 once sick, or nothing once hung. `/sick`, `/hang` and `/exit?code=N` make it so;
 //! `/garbage`, `/huge` and `/reset` answer in those ways.
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::system::tasks::Tasks;
 
-/// Left in the container's writable layer by the first life, for `--once`.
+/// Left in the container's writable layer by the first life, for `--once` and `--relapse`.
 const LIVED: &str = "/.iaso-patient-lived";
 
 /// Runs the patient, or its probe, with the arguments that follow `patient`; ends with the code that was ordered, with 0 on
@@ -55,9 +56,18 @@ fn complain(why: &str, code: u8) -> ExitCode {
 struct Orders {
     port: u16,
     fate: Option<(Duration, Mood)>,
-    once: bool,
+    lives: Lives,
     ignore_term: bool,
     probe: Option<String>,
+}
+
+/// Which lives the `-after` faults befall.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Lives {
+    #[default]
+    Every,
+    First,
+    Later,
 }
 
 /// How it is.
@@ -84,7 +94,8 @@ impl Orders {
                     let code = code.parse().map_err(|_| "--exit-after expects TIME:CODE, the code up to 255")?;
                     orders.fate = Some((span(after)?, Mood::Leaving(code)));
                 }
-                "--once" => orders.once = true,
+                "--once" => orders.lives = Lives::First,
+                "--relapse" => orders.lives = Lives::Later,
                 "--ignore-term" => orders.ignore_term = true,
                 "--probe" => orders.probe = Some(value()?),
                 _ => return Err(format!("{flag:?} is not an argument of `iaso patient`")),
@@ -107,7 +118,12 @@ fn span(text: &str) -> Result<Duration, String> {
 async fn live(orders: &Orders) -> io::Result<u8> {
     let mut term = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(("0.0.0.0", orders.port)).await?;
-    let fate = orders.fate.filter(|_| !(orders.once && lived_before()));
+    let doomed = match orders.lives {
+        Lives::Every => true,
+        Lives::First => !lived_before(),
+        Lives::Later => lived_before(),
+    };
+    let fate = orders.fate.filter(|_| doomed);
     println!("serving on port {}", listener.local_addr()?.port());
     let (mood, mut leaving) = watch::channel(Mood::Well);
     let tasks = Tasks::new();
@@ -141,11 +157,11 @@ async fn live(orders: &Orders) -> io::Result<u8> {
     }
 }
 
-/// Whether an earlier life left its mark; leaves it.
+/// Whether an earlier life left its mark; leaves one.
 fn lived_before() -> bool {
     let before = Path::new(LIVED).exists();
     if let Err(error) = std::fs::write(LIVED, "") {
-        eprintln!("iaso patient: cannot leave a mark for --once: {error}");
+        eprintln!("iaso patient: cannot leave a mark for later lives: {error}");
     }
     before
 }
@@ -201,7 +217,7 @@ async fn huge(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// The status that `http://ADDRESS:PORT/PATH` answers within 2 s.
-fn probe(url: &str) -> io::Result<u16> {
+pub(super) fn probe(url: &str) -> io::Result<u16> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url:?}: {why}"));
     let rest = url.strip_prefix("http://").ok_or_else(|| invalid("expected http://ADDRESS:PORT/PATH"))?;
@@ -229,7 +245,8 @@ mod tests {
         let orders = parse("--port 81 --exit-after 200ms:3 --once --ignore-term").unwrap();
         assert_eq!(orders.port, 81);
         assert_eq!(orders.fate, Some((Duration::from_millis(200), Mood::Leaving(3))));
-        assert!(orders.once && orders.ignore_term);
+        assert!(orders.lives == Lives::First && orders.ignore_term);
+        assert_eq!(parse("--relapse").unwrap().lives, Lives::Later);
         assert_eq!(parse("").unwrap(), Orders { port: 8080, ..Orders::default() });
     }
 

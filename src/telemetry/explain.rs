@@ -200,21 +200,30 @@ fn tried(view: &ServiceView, timeline: &[Record], times: Times<'_>) -> Vec<Tried
     };
     let mut begun = HashMap::new();
     let mut failures = HashMap::new();
+    let mut places = HashMap::new();
     let mut lines = Vec::new();
-    for record in timeline.iter().filter(|record| record.incident.is_some() && record.incident == outage) {
+    for (place, record) in
+        timeline.iter().filter(|record| record.incident.is_some() && record.incident == outage).enumerate()
+    {
+        // An attempt is told where it began: what came of it did so before what it ended with.
+        let mut told_at = place;
         match record.event {
             Event::Begun { attempt, cause, ordinal, .. } => {
+                places.insert(attempt, place);
                 begun.insert(attempt, (record.now, cause, ordinal));
             }
             Event::Finished { attempt, outcome } => {
                 failures.insert(attempt, words::failure(outcome));
             }
+            Event::Ended { attempt, .. } => told_at = places.get(&attempt).copied().unwrap_or(place),
             _ => {}
         }
         if let Some((at, what)) = line(record, &begun, &failures) {
-            lines.push(Tried { at: times.wall(at.wall), what });
+            lines.push((told_at, Tried { at: times.wall(at.wall), what }));
         }
     }
+    lines.sort_by_key(|(told_at, _)| *told_at);
+    let mut lines: Vec<Tried> = lines.into_iter().map(|(_, tried)| tried).collect();
     lines.split_off(lines.len().saturating_sub(TOLD))
 }
 

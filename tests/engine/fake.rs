@@ -22,6 +22,8 @@ pub enum Manner {
     Garbage,
     /// Half of an answer, then the end.
     Cut,
+    /// A change is denied, as by a proxy; the rest is proper.
+    DeniedChange,
     /// A change is accepted and never answered; the rest is proper.
     StuckChange,
     /// The container does not let itself be inspected; the rest is proper.
@@ -131,6 +133,9 @@ async fn answer(
     };
     match manner {
         Manner::Silent => return std::future::pending().await,
+        Manner::DeniedChange if method == "POST" => {
+            return stream.write_all(&response(403, "text/html", "<html>403 Forbidden</html>")).await;
+        }
         Manner::StuckChange if method == "POST" => return std::future::pending().await,
         Manner::StuckInspect if path.ends_with("/json") && path.contains(CONTAINER) => {
             return std::future::pending().await;
@@ -138,7 +143,7 @@ async fn answer(
         Manner::Garbage => return stream.write_all(b"\x16\x03\x01\x02 not HTTP\r\n\r\n").await,
         Manner::Cut => return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n[{\"Id\":").await,
         Manner::Refusing(status, kind, body) => return stream.write_all(&response(status, kind, body)).await,
-        Manner::Proper | Manner::StuckChange | Manner::StuckInspect => {}
+        Manner::Proper | Manner::DeniedChange | Manner::StuckChange | Manner::StuckInspect => {}
     }
     let bare = path.strip_prefix("/v").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(path);
     let bare = bare.split('?').next().unwrap_or(bare);

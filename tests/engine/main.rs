@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "an executable has no outside")]
 
 mod conformance;
+mod demo;
 mod docker_rig;
 mod fake;
 mod faults;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut tests = conformance::tests();
+    tests.extend(demo::tests());
     tests.extend(faults::tests());
     tests.extend(outage::tests());
     tests.extend(patient::tests());

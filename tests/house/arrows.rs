@@ -35,7 +35,7 @@ const STAND_INS_FILES: [&str; 4] = ["demo", "patient", "replay", "simulate"];
 const CONFINED: [(&str, &[&str]); 10] = [
     ("axum", &["api"]),
     ("backoff", &["system::retry"]),
-    ("bollard", &["engine"]),
+    ("bollard", &["demo::stage", "engine"]),
     ("clap", &["cli"]),
     ("hickory_resolver", &["system::resolver"]),
     ("hyper", &["api", "cli::client", "engine"]),
