@@ -10,6 +10,7 @@ use iaso_policy::Record;
 use iaso_policy::action::Cause;
 use iaso_policy::id::{AttemptId, IncidentId};
 use iaso_policy::record::{Event, Health, Hold};
+use iaso_policy::spec::Step;
 use iaso_policy::time::{Mono, Now, Wall};
 use iaso_policy::view::{HoldView, Phase, ServiceView};
 use jiff::Timestamp;
@@ -200,12 +201,16 @@ fn tried(view: &ServiceView, timeline: &[Record], times: Times<'_>) -> Vec<Tried
     };
     let mut begun = HashMap::new();
     let mut failures = HashMap::new();
+    // The lives that Iaso itself began to end: their exits are its own doing.
+    let mut ended = Vec::new();
     let mut lines = Vec::new();
     for record in timeline.iter().filter(|record| record.incident.is_some() && record.incident == outage) {
         match record.event {
-            Event::Begun { attempt, cause, ordinal, .. } => {
+            Event::Begun { attempt, cause, ordinal, step, instance, .. } => {
                 begun.insert(attempt, (record.now, cause, ordinal));
+                ended.extend(matches!(step, Step::Restart | Step::Stop).then_some(instance));
             }
+            Event::Exited { instance, .. } if ended.contains(&instance) => continue,
             Event::Finished { attempt, outcome } => {
                 failures.insert(attempt, words::failure(outcome));
             }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use iaso_policy::id::Instance;
 use iaso_policy::record::{Event, Hold, Verdict};
+use iaso_policy::spec::Step;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -68,6 +70,8 @@ fn allowed(level: Level) -> Targets {
 #[derive(Debug, Default)]
 pub struct LogLines {
     held: HashMap<Arc<str>, Hold>,
+    /// The life that Iaso last began to end itself: its exit is no news.
+    ended: HashMap<Arc<str>, Instance>,
 }
 
 impl LogLines {
@@ -86,6 +90,11 @@ impl LogLines {
                 self.held.remove(&entry.subject.name);
                 Level::DEBUG
             }
+            Event::Begun { step: Step::Restart | Step::Stop, instance, .. } => {
+                self.ended.insert(Arc::clone(&entry.subject.name), instance);
+                Level::INFO
+            }
+            Event::Exited { instance, .. } if self.ended.get(&entry.subject.name) == Some(&instance) => Level::DEBUG,
             Event::Quarantined { .. } => Level::ERROR,
             Event::IncidentOpened { .. } | Event::ChargedForGap { .. } => Level::WARN,
             Event::EngineRestarted { looping, .. } => {
@@ -218,7 +227,7 @@ fn message(entry: &Entry) -> String {
         Event::Settled => "healthy for long enough: the next wait starts small again".to_owned(),
         Event::OperatorStopped { .. } => "a person stopped it: left alone".to_owned(),
         Event::OperatorStopEnded => "the person's stop no longer counts: back in care".to_owned(),
-        Event::Exited { code, .. } => format!("its container exited by itself with code {code}"),
+        Event::Exited { code, .. } => format!("its container exited with code {code}"),
         Event::SeenRunning => "seen running for the first time".to_owned(),
         Event::Proven { check, .. } => match checks.get(usize::from(check.0)) {
             Some(name) => format!("its check `{name}` passed for the first time"),
@@ -243,8 +252,7 @@ mod tests {
     use std::sync::Mutex;
 
     use iaso_policy::action::{Cause, Charge, Trouble};
-    use iaso_policy::id::{AttemptId, CheckId, Instance};
-    use iaso_policy::spec::Step;
+    use iaso_policy::id::{AttemptId, CheckId};
 
     use crate::config::validated::Severity;
     use crate::journal::Subject;
@@ -332,6 +340,18 @@ mod tests {
             lines.hear(&held);
         });
         assert_eq!(text.matches("holding back (backoff)").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn an_exit_that_iaso_itself_asked_for_is_no_news() {
+        let exited = |started| entry(Event::Exited { instance: Instance { container: 1, started }, code: 3 });
+        let text = logged(Level::INFO, true, || {
+            let mut lines = LogLines::new();
+            lines.hear(&entry(BEGUN));
+            lines.hear(&exited(1));
+            lines.hear(&exited(2));
+        });
+        assert_eq!(text.matches("its container exited with code 3").count(), 1, "{text}");
     }
 
     #[test]
