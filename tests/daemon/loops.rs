@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use crate::daemon::{Home, Settings};
+use crate::daemon::{Daemon, Home, Settings};
 use crate::site::Site;
 use crate::support::{Need, test};
 use crate::until;
@@ -61,29 +61,41 @@ fn ten_kills_of_iaso_never_buy_another_attempt() {
     let home = Home::new(&site, &Settings::default());
     let events = site.events();
     let name = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
+    let starts = || events.count(&name, "start");
+    let decided = |daemon: &Daemon, wanted: &[&str]| {
+        daemon.find(|line| {
+            line["service"] == *name && wanted.iter().any(|word| line["event"] == *word || line["reason"] == *word)
+        })
+    };
     for life in 0..10 {
+        let before = starts();
         let daemon = home.start(&[]);
-        // Each is killed at another moment: after it decided something, or just after it came up.
-        match life % 3 {
-            0 => {}
-            1 => drop(until("a decision", || daemon.find(|line| line["service"] == *name && !line["event"].is_null()))),
-            _ => drop(until("an operation or a hold", || {
-                daemon.find(|line| {
-                    line["service"] == *name && (line["event"] == "operation_begun" || line["event"] == "held")
-                })
-            })),
-        }
+        // Each is killed at another moment.
+        until("the moment to kill it", || {
+            let over = decided(&daemon, &["quarantine", "budget"]).is_some();
+            let now = match life % 4 {
+                // It has just come up.
+                0 => true,
+                // It asks the engine.
+                1 => decided(&daemon, &["operation_begun"]).is_some(),
+                // The engine has done it.
+                2 => starts() > before,
+                // It failed, and the next attempt waits.
+                _ => decided(&daemon, &["operation_ended"]).is_some(),
+            };
+            (over || now).then_some(())
+        });
         daemon.kill();
     }
     let daemon = home.start(&[]);
-    until("it is given up, or its budget is spent", || {
-        let held = |reason| {
-            daemon.find(|line| line["service"] == *name && line["event"] == "held" && line["reason"] == reason)
-        };
-        held("quarantine").or_else(|| held("budget"))
-    });
-    assert!(events.count(&name, "start") <= 1 + 5, "{:?}", events.all());
-    assert!(events.count(&name, "start") > 1, "nothing was tried at all: {:?}", events.all());
+    until("nothing is tried any more", || decided(&daemon, &["quarantine", "budget"]));
+    assert!(starts() > 2, "hardly anything was tried: {:?}", events.all());
+    daemon.kill();
+    // Nor does the next one forget.
+    let daemon = home.start(&[]);
+    until("nothing is tried any more", || decided(&daemon, &["quarantine", "budget"]));
+    assert!(starts() <= 1 + 5, "{:?}", events.all());
+    assert_eq!(daemon.count(&name, "operation_begun"), 0);
     daemon.stop();
 }
 

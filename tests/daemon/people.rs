@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         observing_decides_and_touches_nothing,
         orders_are_carried_out_and_answered,
         a_restart_waits_for_the_one_in_flight_unless_it_is_urgent,
+        what_a_person_does_at_the_engine_is_left_so,
         each_exit_code_means_one_thing,
         a_recording_replays_to_the_very_decisions_of_the_log,
     ]
@@ -100,6 +101,37 @@ fn a_restart_waits_for_the_one_in_flight_unless_it_is_urgent() {
     daemon.until_health(&name, "healthy");
     daemon.until_event(&name, "incident_closed", None);
     assert_eq!(daemon.count(&name, "operation_begun"), 2, "{:?}", events.all());
+    daemon.stop();
+}
+
+fn what_a_person_does_at_the_engine_is_left_so() {
+    let site = Site::shared();
+    let home = Home::new(&site, &Settings::default());
+    let events = site.events();
+    let daemon = home.start(&[]);
+    let stubborn = site.patient("stubborn", &["--network=none"], &["--ignore-term"]);
+    let restarted = site.patient("restarted", &["--network=none"], &[]);
+    let killed = site.patient("killed", &["--network=none"], &[]);
+    for name in [&stubborn, &restarted, &killed] {
+        daemon.until_health(name, "healthy");
+    }
+    // It does not end on its stop signal, and the engine kills it in the end: a stop all the same.
+    site.docker(&["stop", "-t", "1", &stubborn]);
+    site.docker(&["restart", "-t", "1", &restarted]);
+    daemon.until_event(&stubborn, "operator_stopped", None);
+    daemon.until_health(&restarted, "healthy");
+    // A kill is no stop: it is how people try whether it heals.
+    site.docker(&["kill", &killed]);
+    daemon.until_event(&killed, "incident_closed", Some("healed"));
+    for (name, starts) in [(&stubborn, 1), (&restarted, 2), (&killed, 2)] {
+        assert_eq!(events.count(name, "start"), starts, "{name}: {:?}", events.all());
+    }
+    assert_eq!(daemon.count(&restarted, "operation_begun"), 0);
+    // Started by the person, it is in care again.
+    site.docker(&["start", &stubborn]);
+    daemon.until_event(&stubborn, "operator_stop_ended", None);
+    site.ask(&stubborn, "/exit?code=3");
+    daemon.until_event(&stubborn, "incident_closed", Some("healed"));
     daemon.stop();
 }
 
