@@ -258,8 +258,11 @@ async fn judge(mut answer: Response, expect: &HttpExpect, run: &mut Run) -> Resu
     run.steps.push(Step { name: "body", took: took(), detail, ok: true });
     if let Some(text) = &expect.body_contains {
         let found = text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes());
-        let detail =
-            if found { "the body holds the expected text" } else { "the body does not hold the expected text" };
+        let detail = match (found, whole) {
+            (true, _) => "the body holds the expected text",
+            (false, true) => "the body does not hold the expected text",
+            (false, false) => "the body's first 1 MiB does not hold the expected text",
+        };
         run.check("body", found, detail.to_owned())?;
     }
     if !expect.json.is_empty() {

@@ -218,7 +218,7 @@ fn message(entry: &Entry) -> String {
         Event::Settled => "healthy for long enough: the next wait starts small again".to_owned(),
         Event::OperatorStopped { .. } => "a person stopped it: left alone".to_owned(),
         Event::OperatorStopEnded => "the person's stop no longer counts: back in care".to_owned(),
-        Event::Exited { code, .. } => format!("its container exited by itself with code {code}"),
+        Event::Exited { code, .. } => format!("its container exited with code {code}"),
         Event::SeenRunning => "seen running for the first time".to_owned(),
         Event::Proven { check, .. } => match checks.get(usize::from(check.0)) {
             Some(name) => format!("its check `{name}` passed for the first time"),

@@ -7,6 +7,7 @@ mod docker_rig;
 mod fake;
 mod faults;
 mod outage;
+#[path = "../support/own_dockerd.rs"]
 mod own_dockerd;
 mod patient;
 mod rig;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use iaso::store::{Store, StoreError};
@@ -11,6 +10,7 @@ use iaso::system::clock::Clock;
 use libtest_mimic::Trial;
 use rusqlite::Connection;
 
+use crate::mount::Mount;
 use crate::records::{charge, hold, web};
 use crate::support::{Need, test};
 use crate::{Verdict, scratch, wait};
@@ -211,52 +211,9 @@ fn a_person_can_read_it() -> Verdict {
     Ok(())
 }
 
-/// A file system of the test's own, unmounted when it is dropped.
-struct Mount {
-    at: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Mount {
-    fn tmpfs(size: &str) -> Self {
-        let dir = scratch();
-        let at = dir.path().join("iaso-test-mount");
-        fs::create_dir(&at).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "iaso-test", at.to_str().unwrap()]);
-        Self { at, _dir: dir }
-    }
-
-    fn ext4() -> Self {
-        let dir = scratch();
-        let (image, at) = (dir.path().join("image"), dir.path().join("iaso-test-mount"));
-        fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
-        fs::create_dir(&at).unwrap();
-        run("mkfs.ext4", &["-q", image.to_str().unwrap()]);
-        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
-        Self { at, _dir: dir }
-    }
-
-    fn freeze(&self, how: &str) {
-        run("fsfreeze", &[how, self.at.to_str().unwrap()]);
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // A frozen one must be thawed first; on others this fails, harmlessly.
-        let _ = Command::new("fsfreeze").args(["-u".as_ref(), self.at.as_os_str()]).output();
-        let _ = Command::new("umount").args(["-l".as_ref(), self.at.as_os_str()]).output();
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 fn a_read_only_disk() -> Verdict {
     let mount = Mount::tmpfs("4m");
-    run("mount", &["-o", "remount,ro", mount.at.to_str().unwrap()]);
+    mount.remount("ro");
     let (store, restored) = open(&mount.at);
     assert!(!restored.store_up);
     assert!(message(&store).contains("Read-only file system"), "{}", message(&store));
@@ -304,7 +261,7 @@ fn a_stalled_disk_stalls_nobody_else() -> Verdict {
     let mount = Mount::ext4();
     let (store, _) = open(&mount.at);
     wait(store.charge(&web(), &charge(1)))?;
-    mount.freeze("-f");
+    let frozen = mount.freeze();
     wait(async {
         let waited = tokio::time::timeout(Duration::from_millis(100), store.charge(&web(), &charge(2))).await;
         assert!(waited.is_err(), "a commit on a frozen disk cannot have been handed over");
@@ -314,7 +271,7 @@ fn a_stalled_disk_stalls_nobody_else() -> Verdict {
         }
         assert!(store.history_dropped() > 0, "the queue of history is bounded");
         store.keep(&web(), &charge(3));
-        mount.freeze("-u");
+        drop(frozen);
         store.status().wait_for(|status| status.up).await.unwrap();
         store.charge(&web(), &charge(4)).await.unwrap();
         store.close().await;

@@ -5,6 +5,8 @@
 mod conformance;
 mod faults;
 mod kills;
+#[path = "../support/mount.rs"]
+mod mount;
 mod records;
 #[path = "../support/mod.rs"]
 mod support;

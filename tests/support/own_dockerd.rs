@@ -12,7 +12,8 @@ use iaso::system::tasks::Tasks;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::rig::PATIENCE;
+/// How long an engine may take to answer after its start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engine; ended, and its files removed, when it is dropped.
 pub struct OwnDockerd {
@@ -35,7 +36,8 @@ impl OwnDockerd {
         self.dir.path().join("docker.sock")
     }
 
-    /// Starts it on the files that it left, and waits until it answers.
+    /// Starts it on the files that it left, and waits until it answers. In a network of its own: a dockerd without a bridge
+    /// deletes the `docker0` of whoever shares its network.
     pub async fn start_again(&mut self) {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let log = fs::OpenOptions::new().create(true).append(true).open(at("log")).expect("a log");
@@ -48,6 +50,7 @@ impl OwnDockerd {
             .stderr(log)
             .spawn()
             .expect("unshare");
+        let pid = child.id();
         self.child = Some(child);
         let docker = Docker::new(HostAddress::Unix(self.socket()), Tasks::new()).expect("a client");
         let answers = async {
@@ -58,6 +61,8 @@ impl OwnDockerd {
         if tokio::time::timeout(PATIENCE, answers).await.is_err() {
             panic!("dockerd does not answer:\n{}", fs::read_to_string(at("log")).unwrap_or_default());
         }
+        let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).expect("a network");
+        assert_ne!(network(&pid.to_string()), network("self"), "dockerd is in the network of this machine");
     }
 
     /// Asks it to end, and waits until it has.

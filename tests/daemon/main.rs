@@ -1,0 +1,68 @@
+//! The executable as an operator runs it: a real daemon, real engines, real faults.
+#![allow(unreachable_pub, reason = "an executable of several files has no other public")]
+#![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
+
+mod containers;
+mod daemon;
+mod disk;
+mod foreign;
+mod loops;
+#[path = "../support/mount.rs"]
+mod mount;
+mod outage;
+#[path = "../support/own_dockerd.rs"]
+mod own_dockerd;
+mod people;
+mod probes;
+mod proxy;
+mod secrets;
+mod shutdown;
+mod site;
+#[path = "../support/mod.rs"]
+mod support;
+mod target;
+mod zero;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a test waits for what must happen. Only what is broken takes that long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn main() -> ExitCode {
+    let mut tests = zero::tests();
+    tests.extend(loops::tests());
+    tests.extend(outage::tests());
+    tests.extend(containers::tests());
+    tests.extend(probes::tests());
+    tests.extend(people::tests());
+    tests.extend(shutdown::tests());
+    tests.extend(disk::tests());
+    tests.extend(foreign::tests());
+    tests.extend(secrets::tests());
+    let code = support::conclude(tests);
+    site::remove_images();
+    code
+}
+
+/// The first thing that `look` finds.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let waited = iaso::system::clock::stopwatch();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(waited() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// Runs a future to its end.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A folder of the test's own under the target directory, removed when it is dropped.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("iaso-test-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
