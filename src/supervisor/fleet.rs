@@ -113,7 +113,13 @@ impl Fleet {
                 if let Some(detail) = detail {
                     self.found(host, detail, received, now, &mut news);
                 }
-                news.inputs.extend(self.service_of(host, &event.container).map(|service| Input::Change { service }));
+                if let Some(service) = self.service_of(host, &event.container) {
+                    // Before what it looks like now: one that runs already ends the wait for its deployment.
+                    let is_sight =
+                        |input: &Input| matches!(input, Input::Seen { service: seen, .. } if *seen == service);
+                    let place = news.inputs.iter().position(is_sight).unwrap_or(news.inputs.len());
+                    news.inputs.insert(place, Input::Change { service });
+                }
             }
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
             EventAction::Destroy => {
@@ -462,3 +468,6 @@ const fn state_of(state: ContainerState, witness: Witness) -> State {
         ContainerState::Removing | ContainerState::Dead => State::Removing,
     }
 }
+
+#[cfg(test)]
+mod tests;
