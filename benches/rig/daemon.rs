@@ -48,7 +48,7 @@ impl Daemon {
         std::fs::write(at("iaso.toml"), config)?;
         let mut command = Command::new(PROGRAM);
         command.args(["run", "--config"]).arg(at("iaso.toml"));
-        let log = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{PREFIX}.log"));
+        let log = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.log", Self::label()));
         let child = command.stderr(File::create(log)?).env_clear().spawn()?;
         let daemon = Self { proxy, child, _dir: dir };
         daemon.proxy.until(&Passed::Answered("GET /containers/json".to_owned())).await?;

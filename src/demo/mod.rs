@@ -35,6 +35,7 @@ use crate::probe::address::EngineSite;
 use crate::probe::http::HttpProber;
 use crate::probe::scheduler::{Prober, prober};
 use crate::system::clock::Clock;
+use crate::system::heartbeat::Heartbeat;
 use crate::system::resolver::Resolver;
 use crate::system::signals::{self, Signal};
 use crate::system::tasks::Tasks;
@@ -238,6 +239,7 @@ impl Demo {
             listen: None,
             socket: None,
             data_dir: self.home.path().to_owned(),
+            heartbeat: Heartbeat::new(),
             listeners: vec![Box::new(Hearing(heard))],
             on_start: Box::new(move |now| drop(start.send(now))),
         };

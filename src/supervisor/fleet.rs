@@ -102,7 +102,13 @@ impl Fleet {
                 if let Some(detail) = detail {
                     self.found(host, detail, received, now, &mut news);
                 }
-                news.inputs.extend(self.service_of(host, &event.container).map(|service| Input::Change { service }));
+                if let Some(service) = self.service_of(host, &event.container) {
+                    // Before what it looks like now: one that runs already ends the wait for its deployment.
+                    let is_sight =
+                        |input: &Input| matches!(input, Input::Seen { service: seen, .. } if *seen == service);
+                    let place = news.inputs.iter().position(is_sight).unwrap_or(news.inputs.len());
+                    news.inputs.insert(place, Input::Change { service });
+                }
             }
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
             EventAction::Destroy => {
@@ -398,3 +404,6 @@ pub(crate) fn target_in_words(target: &Target) -> String {
         Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
     }
 }
+
+#[cfg(test)]
+mod tests;

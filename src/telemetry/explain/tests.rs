@@ -290,7 +290,7 @@ fn times_are_local() {
 #[test]
 fn an_attempt_comes_before_what_came_of_it() {
     let web = broken("web", Trouble::Exited { code: 3 });
-    let crashed = Event::Crashed { instance: Instance { container: 1, started: 2 }, code: 3 };
+    let crashed = Event::Exited { instance: Instance { container: 1, started: 2 }, code: 3 };
     let timeline = [begun(-50, 1, 1), record(-45, crashed), ended(-45, 1, Verdict::NotHealed, 5)];
     let explanation = explain(&snapshot(), &web, &timeline, at(0), &TimeZone::UTC);
     let told: Vec<&str> = explanation.tried.iter().map(|tried| tried.at.as_str()).collect();
