@@ -141,7 +141,10 @@ impl Demo {
             removed = self.clear(&stage).await;
         }
         removed.map_err(Failure::No)?;
-        told.map_err(|ended| failure(&ended))
+        told.map_err(|ended| failure(&ended))?;
+        // Nobody may be reading any more.
+        let _ = self.narrator.say("\nFor your own: label a container iaso.enable=true, and start `iaso run`.");
+        Ok(())
     }
 
     /// The real engine where it answers, else the simulated one; and the rules as they are shipped.
@@ -278,10 +281,13 @@ impl Demo {
 
     /// Removes what was made, and says so.
     async fn clear(&self, stage: &Stage) -> Result<(), String> {
+        if self.quit.is_cancelled() {
+            // Nobody may be reading any more.
+            let _ = self.narrator.say("\nEnding.");
+        }
         if let Stage::Docker(docker, _) = stage
             && docker.remove().await?
         {
-            // Nobody may be reading any more.
             let _ = self.narrator.say("\nRemoved: the containers, their network, their image and Iaso's database.");
         }
         Ok(())
