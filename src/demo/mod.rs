@@ -135,8 +135,9 @@ impl Demo {
         let mut told = self.on_stage(&mut stage, &shipped).await;
         let mut removed = self.clear(&stage).await;
         if let (Err(Ended::Unfit(why)), Ok(())) = (&told, &removed) {
-            stage =
-                self.simulated(&format!("the engine cannot carry the demo: {why}")).map_err(|ended| failure(&ended))?;
+            let why = format!("the engine cannot carry the demo: {why}");
+            let simulated = self.narrator.say("").map_err(Ended::from).and_then(|()| self.simulated(&why));
+            stage = simulated.map_err(|ended| failure(&ended))?;
             told = self.on_stage(&mut stage, &shipped).await;
             removed = self.clear(&stage).await;
         }
@@ -154,8 +155,7 @@ impl Demo {
         let (shipped, unfit) = match rules::shipped(self.home.path(), &here) {
             Ok(shipped) => (shipped, None),
             Err(mistakes) => {
-                let shipped = rules::shipped(self.home.path(), &|_| None).map_err(unasked)?;
-                (shipped, Some(mistakes.to_string()))
+                (rules::shipped(self.home.path(), &|_| None).map_err(unasked)?, Some(mistakes.to_string()))
             }
         };
         let unfit = match unfit {
