@@ -136,13 +136,17 @@ impl Demo {
         let mut told = self.on_stage(&mut stage, &shipped).await;
         let mut removed = self.clear(&stage).await;
         if let (Err(Ended::Unfit(why)), Ok(())) = (&told, &removed) {
-            stage =
-                self.simulated(&format!("the engine cannot carry the demo: {why}")).map_err(|ended| failure(&ended))?;
+            let why = format!("the engine cannot carry the demo: {why}");
+            let simulated = self.narrator.say("").map_err(Ended::from).and_then(|()| self.simulated(&why));
+            stage = simulated.map_err(|ended| failure(&ended))?;
             told = self.on_stage(&mut stage, &shipped).await;
             removed = self.clear(&stage).await;
         }
         removed.map_err(Failure::No)?;
-        told.map_err(|ended| failure(&ended))
+        told.map_err(|ended| failure(&ended))?;
+        // Nobody may be reading any more.
+        let _ = self.narrator.say("\nFor your own: label a container iaso.enable=true, and start `iaso run`.");
+        Ok(())
     }
 
     /// The real engine where it answers, else the simulated one; and the rules as they are shipped.
@@ -152,8 +156,7 @@ impl Demo {
         let (shipped, unfit) = match rules::shipped(self.home.path(), &here) {
             Ok(shipped) => (shipped, None),
             Err(mistakes) => {
-                let shipped = rules::shipped(self.home.path(), &|_| None).map_err(unasked)?;
-                (shipped, Some(mistakes.to_string()))
+                (rules::shipped(self.home.path(), &|_| None).map_err(unasked)?, Some(mistakes.to_string()))
             }
         };
         let unfit = match unfit {
@@ -280,10 +283,13 @@ impl Demo {
 
     /// Removes what was made, and says so.
     async fn clear(&self, stage: &Stage) -> Result<(), String> {
+        if self.quit.is_cancelled() {
+            // Nobody may be reading any more.
+            let _ = self.narrator.say("\nEnding.");
+        }
         if let Stage::Docker(docker, _) = stage
             && docker.remove().await?
         {
-            // Nobody may be reading any more.
             let _ = self.narrator.say("\nRemoved: the containers, their network, their image and Iaso's database.");
         }
         Ok(())

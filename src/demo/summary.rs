@@ -7,7 +7,7 @@ use super::narrator::Narrator;
 use super::story::{Account, End, Story, span};
 
 /// Columns: name, what happened, what Iaso did; what came of it follows.
-const WIDTHS: [usize; 4] = [9, 20, 18, 0];
+const WIDTHS: [usize; 4] = [10, 21, 13, 0];
 
 /// Prints it.
 pub(super) fn print(narrator: Narrator, story: &Story<'_>, account: &Account) -> io::Result<()> {
@@ -18,8 +18,8 @@ pub(super) fn print(narrator: Narrator, story: &Story<'_>, account: &Account) ->
         let restarts = case.map_or(0, |case| case.restarts);
         let did = match restarts {
             0 => "not touched".to_owned(),
-            1 => "restarted once".to_owned(),
-            n => format!("restarted {n} times"),
+            1 => "1 restart".to_owned(),
+            n => format!("{n} restarts"),
         };
         let came = match case.and_then(|case| case.end) {
             Some(End::Healed { restarted, healed }) => {
