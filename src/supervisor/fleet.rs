@@ -13,7 +13,7 @@ use iaso_policy::input::{EngineHealth, Sight, State, Witness};
 use iaso_policy::spec::ServiceSpec;
 use iaso_policy::time::{Mono, Now};
 
-use super::container::{Known, estimate, is_alive, state_of};
+use super::container::{Known, estimate, health_at_start, is_alive, state_of};
 use crate::config::validated::{Config, Service, Target};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
@@ -99,16 +99,14 @@ impl Fleet {
         let mut news = News::default();
         match event.action {
             EventAction::Create | EventAction::Rename => {
+                // One that was started before its creation was told of is not waited for any more.
+                let is_over = event.action == EventAction::Create
+                    && detail.as_ref().is_some_and(|detail| detail.state != ContainerState::Created);
                 if let Some(detail) = detail {
                     self.found(host, detail, received, now, &mut news);
                 }
-                if let Some(service) = self.service_of(host, &event.container) {
-                    // Before what it looks like now: one that runs already ends the wait for its deployment.
-                    let is_sight =
-                        |input: &Input| matches!(input, Input::Seen { service: seen, .. } if *seen == service);
-                    let place = news.inputs.iter().position(is_sight).unwrap_or(news.inputs.len());
-                    news.inputs.insert(place, Input::Change { service });
-                }
+                let service = self.service_of(host, &event.container).filter(|_| !is_over);
+                news.inputs.extend(service.map(|service| Input::Change { service }));
             }
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
             EventAction::Destroy => {
@@ -125,7 +123,10 @@ impl Fleet {
                 self.transition(host, event, received, ContainerState::Paused, &mut news);
             }
             EventAction::Unpause => {
-                let health = self.known(host).get(&event.container).map_or(EngineHealth::None, Known::health_at_start);
+                let health = self
+                    .known(host)
+                    .get(&event.container)
+                    .map_or(EngineHealth::None, |known| health_at_start(&known.detail));
                 self.transition(host, event, received, ContainerState::Running(health), &mut news);
             }
             EventAction::Health(health) => {
@@ -340,14 +341,18 @@ impl Fleet {
         now: Now,
         news: &mut News,
     ) {
-        if let Some(detail) = detail {
+        if let Some(mut detail) = detail {
+            // It ran when the event was sent. What became of it since, its next event tells, with the cause.
+            if matches!(detail.state, ContainerState::Exited(_)) {
+                detail.state = ContainerState::Running(health_at_start(&detail));
+            }
             self.found(host, detail, received, now, news);
         } else if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
             // A list that came first may have told of this very start.
             if !is_alive(known.detail.state) && event.time > known.started {
                 (known.started, known.since) = (event.time, received);
             }
-            let health = known.health_at_start();
+            let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);
         }
         if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {

@@ -1,19 +1,29 @@
-use iaso_policy::input::RestartPolicy;
+use iaso_policy::input::EngineHealth;
+use iaso_policy::time::{Boot, Wall};
 
 use super::*;
-use crate::system::clock::Clock;
 
-fn container(state: ContainerState) -> ContainerDetail {
+const HOST: HostId = HostId(0);
+const RUNNING: ContainerState = ContainerState::Running(EngineHealth::None);
+
+fn fleet() -> Fleet {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[services.web]\ncontainer = \"web\"\n").unwrap();
+    let config = crate::config::load(Some(file.path()), &|_| None).unwrap().config;
+    Fleet::new(Arc::new(config), None)
+}
+
+fn detail(state: ContainerState, started: i64) -> ContainerDetail {
     ContainerDetail {
         id: ContainerId::new(&"a".repeat(64)).unwrap(),
         name: "web".to_owned(),
         image: "web:1".to_owned(),
-        labels: BTreeMap::from([("iaso.enable".to_owned(), "true".to_owned())]),
+        labels: BTreeMap::new(),
         state,
-        started: if state == ContainerState::Created { 0 } else { 100 },
+        started,
         finished: 0,
         oom_killed: false,
-        restart: RestartPolicy::No,
+        restart: iaso_policy::input::RestartPolicy::No,
         restart_count: 0,
         auto_remove: false,
         healthcheck: None,
@@ -25,36 +35,36 @@ fn container(state: ContainerState) -> ContainerDetail {
     }
 }
 
-fn fleet() -> Fleet {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let config = crate::config::load(Some(file.path()), &|_| None).unwrap().config;
-    Fleet::new(Arc::new(config), None)
+/// What is told of an event after which the container is found in this state.
+fn told(fleet: &mut Fleet, action: EventAction, found: ContainerState, at: i64) -> Vec<Input> {
+    let detail = detail(found, if found == ContainerState::Created { 0 } else { 5 });
+    let event = EngineEvent { container: detail.id.clone(), name: None, labels: BTreeMap::new(), time: 6, action };
+    let now = Now { mono: Mono(at), wall: Wall(at), boot: Boot(1) };
+    fleet.event(HOST, &event, Some(detail), Mono(at), now).inputs
 }
 
-/// Whether a deployment is told of, and then what the container looks like.
-fn order_of(news: &News) -> Vec<&'static str> {
-    let word = |input: &Input| match input {
-        Input::Change { .. } => Some("change"),
-        Input::Seen { .. } => Some("seen"),
-        _ => None,
-    };
-    news.inputs.iter().filter_map(word).collect()
+fn is_change(input: &Input) -> bool {
+    matches!(input, Input::Change { .. })
 }
 
 #[test]
-fn a_creation_that_is_heard_of_late_is_told_before_the_run_that_ends_it() {
-    for state in [ContainerState::Created, ContainerState::Running(EngineHealth::None)] {
-        let (mut fleet, now) = (fleet(), Clock::new().now());
-        let detail = container(state);
-        let event = EngineEvent {
-            container: detail.id.clone(),
-            name: None,
-            labels: BTreeMap::new(),
-            time: 100,
-            action: EventAction::Create,
-        };
-        let news = fleet.event(HostId(0), &event, Some(detail), now.mono, now);
-        assert_eq!(order_of(&news), ["change", "seen"], "{state:?}");
-        assert!(matches!(news.inputs[0], Input::Define { .. }), "and after the service is known");
+fn a_creation_is_waited_for_only_until_the_container_was_started() {
+    assert!(told(&mut fleet(), EventAction::Create, ContainerState::Created, 1).iter().any(is_change));
+    for found in [RUNNING, ContainerState::Exited(3)] {
+        let inputs = told(&mut fleet(), EventAction::Create, found, 1);
+        assert!(!inputs.iter().any(is_change), "{inputs:?}");
     }
+    assert!(told(&mut fleet(), EventAction::Rename, RUNNING, 1).iter().any(is_change));
+}
+
+#[test]
+fn one_that_was_started_is_seen_running_however_short_its_life() {
+    let mut fleet = fleet();
+    told(&mut fleet, EventAction::Create, ContainerState::Created, 1);
+    let inputs = told(&mut fleet, EventAction::Start, ContainerState::Exited(3), 2);
+    let ran = |input: &Input| matches!(input, Input::Seen { sight, .. } if matches!(sight.state, State::Running(_)));
+    assert!(inputs.iter().any(ran), "{inputs:?}");
+    let inputs = told(&mut fleet, EventAction::Die(3), ContainerState::Exited(3), 3);
+    let died = |input: &Input| matches!(input, Input::Seen { sight, .. } if sight.state == State::Exited { code: 3, witness: Witness::Event });
+    assert!(inputs.iter().any(died), "{inputs:?}");
 }
