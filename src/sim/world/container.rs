@@ -190,26 +190,25 @@ impl World {
         c.health = if c.script.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None };
         let life = c.life;
         let health_interval = c.script.healthcheck.map(|check| millis(check.interval));
-        let ends: Vec<(i64, Exit)> = c
-            .script
-            .ailments
-            .iter()
-            .filter_map(|ailment| match *ailment {
-                Ailment::Exits { code, after_ms, lives } if lives.contains(life) => {
-                    Some((after_ms, Exit { code, oom: false, killed: false }))
-                }
-                Ailment::OutOfMemory { after_ms, lives } if lives.contains(life) => {
-                    Some((after_ms, Exit { code: 137, oom: true, killed: false }))
-                }
-                _ => None,
-            })
-            .collect();
+        let ends: Vec<(i64, Exit)> = c.script.ailments.iter().filter_map(|ailment| end_by(ailment, life)).collect();
         self.emit(id, EventAction::Start);
         for (after, exit) in ends {
             self.after(after, Due::Exit { id, life, exit });
         }
         if let Some(interval) = health_interval {
             self.after(interval, Due::HealthBegins { id, life });
+        }
+    }
+
+    /// From now on the container has this ailment too. Its times count from the container's start, as ever: what is past
+    /// befalls it at once.
+    pub fn afflict(&mut self, container: u128, ailment: Ailment) {
+        let now = self.now;
+        let Some(c) = self.containers.get_mut(&container) else { return };
+        c.script.ailments.push(ailment);
+        let (life, age) = (c.life, now - c.started_ms);
+        if let Some((after, exit)) = end_by(&ailment, life).filter(|_| c.alive()) {
+            self.after(after - age, Due::Exit { id: container, life, exit });
         }
     }
 
@@ -351,6 +350,19 @@ impl World {
             self.emit(id, EventAction::Health(after));
         }
         self.after(millis(check.interval), Due::HealthBegins { id, life });
+    }
+}
+
+/// The end that an ailment brings to this life, and how long after its start.
+fn end_by(ailment: &Ailment, life: u32) -> Option<(i64, Exit)> {
+    match *ailment {
+        Ailment::Exits { code, after_ms, lives } if lives.contains(life) => {
+            Some((after_ms, Exit { code, oom: false, killed: false }))
+        }
+        Ailment::OutOfMemory { after_ms, lives } if lives.contains(life) => {
+            Some((after_ms, Exit { code: 137, oom: true, killed: false }))
+        }
+        _ => None,
     }
 }
 

@@ -419,3 +419,16 @@ fn nothing_is_due_in_a_world_at_rest() {
     run(&mut world, 0);
     assert_eq!(world.next_due(), Some(100));
 }
+
+#[test]
+fn an_ailment_can_come_later() {
+    let (mut world, id) = world_with(ContainerScript::new("web"));
+    run(&mut world, 60_000);
+    world.afflict(id, Ailment::Sick { manner: Manner::Status(500), after_ms: 0, for_ms: None, lives: Lives::First(1) });
+    assert!(matches!(world.probe(id, 80), ProbeResult::Answered { status: 500, .. }));
+    world.afflict(id, exits(3, 0, Lives::First(1)));
+    assert_eq!(actions(&run(&mut world, 0)), [Die(3)]);
+    world.begin_change(id, &Change::Start, None);
+    run(&mut world, 60_000);
+    assert!(world.truth(id).unwrap().serves);
+}
