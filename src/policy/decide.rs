@@ -79,7 +79,7 @@ impl Service {
     /// It is quarantined, runs, and is to be stopped then; once in this life.
     fn is_to_be_stopped(&self) -> bool {
         self.quarantine.is_some_and(|quarantine| quarantine.trials == 0)
-            && self.own_stop != self.instance()
+            && self.own_stop.map(|(life, _)| life) != self.instance()
             && self.spec.recovery.on_quarantine == OnQuarantine::Stop
             && self.sight.is_some_and(|sight| matches!(sight.state, State::Running(_)))
     }

@@ -157,10 +157,10 @@ impl Service {
         });
         // Not seen running since a person stopped it: whatever happened between, that stop is the last that is known.
         let stays_stopped = self.stopped.is_some_and(|(stopped, _)| stopped.container == life.container);
-        let why = if at_work || self.own_stop == Some(life) {
-            Down::Own
-        } else if self.was_asked_to_stop(life) || stays_stopped {
+        let why = if self.was_asked_to_stop(life) || stays_stopped {
             Down::Operator
+        } else if at_work || self.own_stop.is_some_and(|(ended, _)| ended == life) {
+            Down::Own
         } else if self.completes(code) {
             Down::Completed
         } else if witness == Witness::Event || self.is_known_crash(life) || self.is_failed_attempt(life, code) {
@@ -209,17 +209,18 @@ impl Service {
         }
     }
 
-    /// Iaso's own operation sends the same signal; its event may come a little later than the engine's answer.
+    /// Iaso's own operation sends the same signal, at its beginning; the event may come a little later than the answer.
     fn is_own_signal(&self, instance: Instance, at: Mono) -> bool {
         let by_attempt = self.attempt().is_some_and(|attempt| {
-            let just_sent = match self.phase {
-                Doing::Verifying { since, .. } => at < since + ENGINE_FIRST,
-                _ => true,
+            let sent_until = match self.phase {
+                Doing::Verifying { since, .. } => since + ENGINE_FIRST,
+                Doing::Resolving { .. } => attempt.begun + ENGINE_FIRST,
+                Doing::Operating(_) | Doing::Nothing => attempt.backstop,
             };
-            attempt.instance == instance
-                && (stops(attempt.step) || (just_sent && matches!(attempt.step, Step::Signal(_))))
+            let sends = stops(attempt.step) || matches!(attempt.step, Step::Signal(_));
+            attempt.instance == instance && sends && at < sent_until
         });
-        by_attempt || self.own_stop == Some(instance)
+        by_attempt || self.own_stop.is_some_and(|(life, ended)| life == instance && at < ended + ENGINE_FIRST)
     }
 
     fn was_asked_to_stop(&self, life: Instance) -> bool {

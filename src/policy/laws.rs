@@ -70,7 +70,7 @@ struct Account {
     host: HostId,
     budget: Budget,
     stable: Duration,
-    checks: Vec<(u64, OnFailure, bool)>,
+    checks: Vec<CheckAccount>,
     /// Checks that passed once, those included that are not declared now.
     proven: BTreeSet<u64>,
     charges: VecDeque<Mono>,
@@ -93,8 +93,20 @@ struct Account {
     open: Option<AttemptId>,
     /// Good observations in a row: how many, from when, to when.
     good: Option<(u32, Mono, Mono)>,
+    /// What began before the newest operation was answered says nothing of what it has done.
+    good_from: Mono,
     unhealthy: bool,
     held: bool,
+}
+
+/// What the judges know of one check.
+#[derive(Debug, Clone)]
+struct CheckAccount {
+    fingerprint: u64,
+    on_failure: OnFailure,
+    proven: bool,
+    /// When its newest result began.
+    newest: Option<Mono>,
 }
 
 /// What the store remembered that judges must know.
@@ -237,6 +249,9 @@ impl Judges {
         if let Event::Finished { attempt, outcome } = record.event {
             // No answer came, and the policy has given up waiting for it.
             self.hear_outcome(record.service, attempt, outcome);
+            if let Some(account) = self.services.get_mut(&record.service) {
+                account.good_from = now.mono;
+            }
         }
         let Some(account) = self.services.get_mut(&record.service) else { return Ok(()) };
         self.touched.push(record.service);
@@ -277,8 +292,14 @@ impl Judges {
             known.is_some_and(|account| account.proven.contains(&fingerprint))
                 || past.as_ref().is_some_and(|past| past.proven.contains(&fingerprint))
         };
-        let checks =
-            spec.checks.iter().map(|check| (check.fingerprint, check.on_failure, proven(check.fingerprint))).collect();
+        let known_checks = known.map(|account| account.checks.clone()).unwrap_or_default();
+        let checks = spec.checks.iter().map(|check| CheckAccount {
+            fingerprint: check.fingerprint,
+            on_failure: check.on_failure,
+            proven: proven(check.fingerprint),
+            newest: known_checks.iter().find(|known| known.fingerprint == check.fingerprint).and_then(|c| c.newest),
+        });
+        let checks = checks.collect();
         if let Some(account) = self.services.get_mut(&id) {
             account.checks = checks;
             account.budget = spec.recovery.restarts;
@@ -308,6 +329,7 @@ impl Judges {
             answered: None,
             open: past.as_ref().and_then(|past| past.open),
             good: None,
+            good_from: Mono(i64::MIN),
             unhealthy: false,
             held: false,
         };
@@ -416,7 +438,8 @@ impl Account {
         } else if was_exited && looked && sight.began.since(self.changed) >= Duration::from_secs(1) {
             self.looked_at_exit = true;
         }
-        if exits && !was_exited {
+        let tells_anew = self.state != Some(sight.state) && !looked;
+        if exits && (!was_exited || tells_anew) {
             if self.is_at_work_on(sight.instance) {
                 self.own_end = Some(sight.instance);
             } else if self.stop_signal.is_some_and(|(life, _)| life == sight.instance) {
@@ -439,7 +462,13 @@ impl Account {
         if began < self.changed {
             return;
         }
-        let Some((fingerprint, on_failure, proven)) = self.checks.get_mut(number) else { return };
+        let Some(CheckAccount { fingerprint, on_failure, proven, newest }) = self.checks.get_mut(number) else {
+            return;
+        };
+        if newest.is_some_and(|newest| began <= newest) {
+            return;
+        }
+        *newest = Some(began);
         let passed = result != CheckResult::Failed;
         *proven |= passed;
         if passed && !self.proven.contains(fingerprint) {
@@ -451,6 +480,9 @@ impl Account {
     }
 
     fn observe(&mut self, began: Mono, good: bool) {
+        if began < self.good_from {
+            return;
+        }
         self.good = match self.good {
             _ if !good => None,
             None => Some((1, began, began)),
@@ -500,7 +532,7 @@ fn law_5(account: &Account, operation: &Operation) -> Judgement {
 /// A check must have worked before it may kill.
 fn law_16(account: &Account, operation: &Operation) -> Judgement {
     match operation.trouble {
-        Some(Trouble::Check(check)) if !account.checks.get(usize::from(check.0)).is_some_and(|check| check.2) => {
+        Some(Trouble::Check(check)) if !account.checks.get(usize::from(check.0)).is_some_and(|check| check.proven) => {
             Err(Violation { law: 16, service: operation.service, what: "the failing check has never succeeded" })
         }
         _ => Ok(()),

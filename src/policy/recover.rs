@@ -105,7 +105,7 @@ impl Service {
         let may_be_done =
             matches!(outcome, Outcome::Done | Outcome::TimedOut | Outcome::Unreachable | Outcome::Crashed);
         if may_be_done && stops(attempt.step) {
-            self.own_stop = Some(attempt.instance);
+            self.own_stop = Some((attempt.instance, turn.now.mono));
         }
         match outcome {
             _ if may_be_done && attempt.step != Step::Stop => self.verify(turn, attempt),
@@ -285,7 +285,8 @@ impl Service {
 
     /// What is seen is the attempt's doing: the life that it began, or, where it begins none, any.
     fn is_past(&self, attempt: Attempt) -> bool {
-        !attempt.begins_a_life() || self.instance().is_some_and(|instance| instance != attempt.instance)
+        let seen_after = |sight: Sight| sight.state == State::Gone || sight.instance != attempt.instance;
+        !attempt.begins_a_life() || self.sight.is_some_and(seen_after)
     }
 
     /// Trouble that proves the attempt failed. A step within the same life leaves the old verdict standing until its time

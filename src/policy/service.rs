@@ -45,8 +45,8 @@ pub(crate) struct Service {
     pub(crate) seen_at: Mono,
     /// Somebody else's stop signal was seen on this life, and when.
     pub(crate) stop_signal: Option<(Instance, Mono)>,
-    /// The life that Iaso itself last asked the engine to end.
-    pub(crate) own_stop: Option<Instance>,
+    /// The life that Iaso itself last asked the engine to end, and when that call ended.
+    pub(crate) own_stop: Option<(Instance, Mono)>,
     /// Why the container is down, while it is.
     pub(crate) down: Option<Down>,
     /// The life that a person stopped, and when.

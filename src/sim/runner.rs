@@ -21,7 +21,7 @@ use iaso_policy::{Policy, Record};
 
 use super::scenario::{Healer, Member, OrderKind, Scenario, Turn};
 use super::script::{Ailment, Lives, OnStop, ProbeResult};
-use super::world::{Act, EPOCH_NS, Happening, Reach, Ticket, World, WorldEvent};
+use super::world::{EPOCH_NS, Happening, Reach, Ticket, World, WorldEvent};
 use crate::engine::{ContainerDetail, EngineEvent, EventAction};
 use mapping::HOST;
 use truth::Books;
@@ -33,7 +33,7 @@ const LIST_EVERY: i64 = 300_000;
 const RECONNECT: i64 = 1_000;
 
 /// How long the world is left in peace at the end.
-const QUIET: i64 = 4 * 3_600_000;
+const QUIET: i64 = 2 * 3_600_000;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -269,10 +269,11 @@ impl<'a> Runner<'a> {
     }
 
     fn befall(&mut self, turn: &Turn) {
-        if let Turn::Person { container, act: Act::Kill(9) } = turn
+        if let Turn::Person { container, act } = turn
             && let Some(id) = self.world.find(container)
         {
-            self.books.killed_outright(id);
+            let runs = self.world.truth(id).is_some_and(|truth| truth.running);
+            self.books.acted(id, act, runs);
         }
         if turn.befall(&mut self.world) {
             return;
@@ -339,7 +340,7 @@ impl<'a> Runner<'a> {
         let known = self.iaso.as_ref().and_then(|iaso| {
             let mut watched = iaso.watched.iter();
             watched
-                .find(|(_, watched)| watched.detail.id.short() == id)
+                .find(|(_, watched)| watched.detail.id.short() == id && !watched.gone)
                 .map(|(service, w)| (*service, w.detail.clone()))
         });
         let inspected = self.world.inspect(id);
@@ -641,7 +642,7 @@ impl<'a> Runner<'a> {
     /// In the end everything that can be healed is healthy, or a reason says why it is left alone.
     fn conclude(&mut self) {
         let Some(iaso) = &self.iaso else { return };
-        for (service, watched) in &iaso.watched {
+        for (service, watched) in iaso.watched.iter().filter(|(_, watched)| !watched.gone) {
             let Some(view) = iaso.policy.view(*service) else { continue };
             let script = &watched.member.script;
             let ends = |ailment: &Ailment| {

@@ -92,7 +92,7 @@ impl DockerRig {
                 ..Default::default()
             }),
             host_config: Some(HostConfig {
-                network_mode: Some("none".to_owned()),
+                network_mode: Some(if patient.bridged { "bridge" } else { "none" }.to_owned()),
                 restart_policy: Some(Wire { name: Some(name), maximum_retry_count: Some(most) }),
                 ..Default::default()
             }),

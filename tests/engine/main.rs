@@ -12,6 +12,7 @@ mod rig;
 mod sim_rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     tests.extend(faults::tests());
     tests.extend(outage::tests());
     tests.extend(patient::tests());
+    tests.extend(walk::tests());
     let code = support::conclude(tests);
     docker_rig::remove_image();
     code

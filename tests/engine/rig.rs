@@ -16,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Patient {
     /// It has a HEALTHCHECK (every 100 ms, two failures).
     pub healthcheck: bool,
+    /// It has an address; else it has no network.
+    pub bridged: bool,
     /// It does not end on SIGTERM.
     pub ignores_term: bool,
     /// The engine's own restart policy.
@@ -30,6 +32,7 @@ impl Default for Patient {
     fn default() -> Self {
         Self {
             healthcheck: false,
+            bridged: false,
             ignores_term: false,
             restart: RestartPolicy::No,
             stop_grace: None,

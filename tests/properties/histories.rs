@@ -218,7 +218,7 @@ impl Run {
         let mut specs = BTreeMap::new();
         for (number, (made, restart, exempt)) in (0..).zip(&history.services) {
             let named = named(number, made);
-            rig.add(ServiceId(number), named.clone(), *restart, RUNNING);
+            rig.add_unproven(ServiceId(number), named.clone(), *restart, RUNNING);
             rig.truth.get_mut(&ServiceId(number)).unwrap().container.exempt = *exempt;
             rig.describe(ServiceId(number));
             specs.insert(number, named);
@@ -336,7 +336,7 @@ impl Run {
             if durable(&old) != durable(&new) {
                 self.forgotten.push(format!("{:?}\nbecame\n{:?}", durable(&old), durable(&new)));
             }
-            if !reboot && old.quarantine != new.quarantine {
+            if !(reboot || self.rebooted && self.wall_jumped) && old.quarantine != new.quarantine {
                 self.forgotten.push(format!("{:?} became {:?}", old.quarantine, new.quarantine));
             }
             if restores_budgets && old.budget_remaining != new.budget_remaining {

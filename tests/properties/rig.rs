@@ -111,10 +111,18 @@ impl Rig {
         rig
     }
 
-    /// Declares a service whose container is in `state` for long.
+    /// Declares a service whose container is in `state` for long, and whose checks have passed once.
     pub(crate) fn add(&mut self, service: ServiceId, spec: ServiceSpec, restart: RestartPolicy, state: State) {
-        self.memory.insert(service, Memory::new(spec.identity.clone()));
         let checks = spec.checks.len();
+        self.add_unproven(service, spec, restart, state);
+        for number in 0..checks {
+            self.check(service, number, CheckResult::Passed);
+        }
+    }
+
+    /// Declares a service whose container is in `state` for long.
+    pub(crate) fn add_unproven(&mut self, service: ServiceId, spec: ServiceSpec, restart: RestartPolicy, state: State) {
+        self.memory.insert(service, Memory::new(spec.identity.clone()));
         self.step(Input::Define { service, spec: Box::new(spec) });
         self.lives += 1;
         let instance =
@@ -124,9 +132,6 @@ impl Rig {
         self.truth.insert(service, Truth { container, state, since: Mono(-900_000) });
         self.describe(service);
         self.look(service);
-        for number in 0..checks {
-            self.check(service, number, CheckResult::Passed);
-        }
     }
 
     /// Takes one step, judged; what a person of law would object to is collected.

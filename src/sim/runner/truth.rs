@@ -9,7 +9,7 @@ use iaso_policy::spec::{Budget, FleetSpec, ServiceSpec};
 use super::mapping;
 use crate::engine::ContainerDetail;
 use crate::sim::scenario::Healer;
-use crate::sim::world::World;
+use crate::sim::world::{Act, World};
 
 /// What was done, kept outside of Iaso.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub(super) struct Books {
     calls: BTreeMap<Identity, Vec<i64>>,
     /// Charges that Iaso could only remember and that died with it: so many more calls may follow.
     lost: BTreeMap<Identity, u32>,
-    /// Killed outright by a person, which no event tells from a crash.
-    killed: BTreeSet<u128>,
+    /// Stopped by a person in a way that no event tells: killed outright, or stopped when it did not run.
+    untold: BTreeSet<u128>,
     pub(super) problems: Vec<String>,
 }
 
@@ -28,8 +28,14 @@ impl Books {
         *self.lost.entry(identity.clone()).or_default() += 1;
     }
 
-    pub(super) fn killed_outright(&mut self, container: u128) {
-        self.killed.insert(container);
+    /// Hears what a person is about to do to a container.
+    pub(super) fn acted(&mut self, container: u128, act: &Act, runs: bool) {
+        match act {
+            Act::Kill(9) => drop(self.untold.insert(container)),
+            Act::Stop | Act::Kill(_) if !runs => drop(self.untold.insert(container)),
+            Act::Stop | Act::Start | Act::Restart => drop(self.untold.remove(&container)),
+            _ => {}
+        }
     }
 
     /// Judges a call to the engine at the moment when it is made.
@@ -41,7 +47,7 @@ impl Books {
         let mut object =
             |what: &str| self.problems.push(format!("{at} ms: {what}: {:?} of {}", operation.step, detail.name));
         if let Some(truth) = world.truth(detail.id.short()) {
-            if truth.stopped_by_person && !truth.running && !self.killed.contains(&detail.id.short()) {
+            if truth.stopped_by_person && !truth.running && !self.untold.contains(&detail.id.short()) {
                 object("a person had stopped it");
             }
             if truth.paused {
