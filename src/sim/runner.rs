@@ -33,7 +33,9 @@ const LIST_EVERY: i64 = 300_000;
 const RECONNECT: i64 = 1_000;
 
 /// How long the world is left in peace at the end.
-const QUIET: i64 = 2 * 3_600_000;
+const QUIET: i64 = 2 * HOUR;
+
+const HOUR: i64 = 3_600_000;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +63,11 @@ pub fn run(seed: u64) -> Report {
         runner.befall(&moment.turn);
     }
     runner.advance(scenario.length_ms + QUIET);
-    runner.conclude();
+    if !runner.unwell().is_empty() {
+        // An ailment that strikes after hours may just have struck.
+        runner.advance(scenario.length_ms + QUIET + HOUR);
+    }
+    runner.report.problems = runner.unwell();
     runner.report.problems.append(&mut runner.books.problems);
     runner.report
 }
@@ -639,9 +645,10 @@ impl<'a> Runner<'a> {
         self.plan(after, Due::Answered(service, attempt, outcome));
     }
 
-    /// In the end everything that can be healed is healthy, or a reason says why it is left alone.
-    fn conclude(&mut self) {
-        let Some(iaso) = &self.iaso else { return };
+    /// What is not healthy though it can be healed, and no reason says why it is left alone.
+    fn unwell(&self) -> Vec<String> {
+        let mut unwell = Vec::new();
+        let Some(iaso) = &self.iaso else { return unwell };
         for (service, watched) in iaso.watched.iter().filter(|(_, watched)| !watched.gone) {
             let Some(view) = iaso.policy.view(*service) else { continue };
             let script = &watched.member.script;
@@ -670,8 +677,9 @@ impl<'a> Runner<'a> {
                 || view.hold.is_some_and(|hold| left_alone.contains(&hold.reason));
             if !known_truth || (healable && !fine) {
                 let name = &watched.detail.name;
-                self.books.problems.push(format!("in the end {name} is not well: {truth:?} {view:?}"));
+                unwell.push(format!("in the end {name} is not well: {truth:?} {view:?}"));
             }
         }
+        unwell
     }
 }
