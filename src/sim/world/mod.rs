@@ -232,6 +232,11 @@ impl World {
         self.containers.get(&container).map_or(ProbeResult::Refused, |c| c.probe(self.now, port))
     }
 
+    /// What a container was made to be; none when there is none.
+    pub fn script(&self, container: u128) -> Option<&ContainerScript> {
+        self.containers.get(&container).map(|c| &c.script)
+    }
+
     /// How a container really is; none when there is none.
     pub fn truth(&self, container: u128) -> Option<Truth> {
         self.containers.get(&container).map(|c| c.truth(self.now))
