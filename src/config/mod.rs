@@ -79,7 +79,7 @@ fn read(path: &Path) -> Result<String, Mistakes> {
 }
 
 /// The configuration in a text; `origin` names it in mistakes.
-fn decode(origin: &str, source: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+pub(crate) fn decode(origin: &str, source: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
     let mut report = Report::new(origin, source);
     let (tree, errors) = DeTable::parse_recoverable(source);
     let file = tree.get_ref();

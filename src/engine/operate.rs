@@ -26,13 +26,23 @@ pub struct Operated {
     pub detail: String,
 }
 
+/// The container's life that a change was decided for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Which.
+    pub instance: Instance,
+    /// Whether it was under way, as far as was known then; else the container had exited.
+    pub alive: bool,
+}
+
 impl Operated {
     fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
         Self { outcome, detail: detail.into() }
     }
 }
 
-/// Changes `container`, if it is still in the life that the change was decided for. Never repeats anything.
+/// Changes `container`, if it is still in the life that the change was decided for, and that has not ended meanwhile: who
+/// ended it is for the policy to learn first. Never repeats anything.
 ///
 /// The look runs beside `charged`, which must come true within 100 ms. A life counts as the expected one when it began no
 /// later than that: a life learned from an event carries the event's stamp, slightly later than the engine's own record.
@@ -41,7 +51,7 @@ impl Operated {
 pub async fn operate(
     engine: &dyn Engine,
     container: &ContainerId,
-    expected: Instance,
+    expected: Expected,
     change: &Change,
     grace: Option<Duration>,
     charged: impl Future<Output = bool>,
@@ -67,25 +77,32 @@ pub async fn operate(
     }
     let bound = grace.or(found.stop_grace).unwrap_or(ENGINE_GRACE) + MARGIN;
     match timeout(bound, engine.change(container, change, grace)).await {
-        Ok(Ok(Changed::Done)) => Operated::new(Outcome::Done, "done"),
-        Ok(Ok(Changed::Already)) => Operated::new(Outcome::Done, "it was in that state already"),
-        Ok(Ok(Changed::CommandFailed(code))) => {
-            Operated::new(Outcome::CommandFailed, format!("the command ended with code {code}"))
-        }
-        Ok(Err(EngineError::Broken(why))) => {
-            Operated::new(Outcome::TimedOut, format!("the connection broke ({why}); the engine may still finish it"))
-        }
-        Ok(Err(error)) => refused(&error, "the engine did not do it"),
+        Ok(answer) => answered(answer),
         Err(_) => {
             Operated::new(Outcome::TimedOut, format!("no answer within {bound:?}; the engine may still finish it"))
         }
     }
 }
 
+/// What the engine's answer to the change means.
+pub(crate) fn answered(answer: Result<Changed, EngineError>) -> Operated {
+    match answer {
+        Ok(Changed::Done) => Operated::new(Outcome::Done, "done"),
+        Ok(Changed::Already) => Operated::new(Outcome::Done, "it was in that state already"),
+        Ok(Changed::CommandFailed(code)) => {
+            Operated::new(Outcome::CommandFailed, format!("the command ended with code {code}"))
+        }
+        Err(EngineError::Broken(why)) => {
+            Operated::new(Outcome::TimedOut, format!("the connection broke ({why}); the engine may still finish it"))
+        }
+        Err(error) => refused(&error, "the engine did not do it"),
+    }
+}
+
 /// Why the change must not or cannot be made to what the look found.
-fn obstacle(found: &ContainerDetail, expected: Instance, change: &Change) -> Option<Operated> {
+pub(crate) fn obstacle(found: &ContainerDetail, expected: Expected, change: &Change) -> Option<Operated> {
     let moot = |why: &str| Some(Operated::new(Outcome::Moot, why));
-    if found.id.short() != expected.container || found.started > expected.started {
+    if found.id.short() != expected.instance.container || found.started > expected.instance.started {
         return moot("it was started anew meanwhile");
     }
     match found.state {
@@ -93,6 +110,7 @@ fn obstacle(found: &ContainerDetail, expected: Instance, change: &Change) -> Opt
         ContainerState::Removing | ContainerState::Dead => moot("it is being removed"),
         ContainerState::Created => moot("it was never started"),
         ContainerState::Running(_) if *change == Change::Start => moot("it runs"),
+        ContainerState::Exited(_) if expected.alive => moot("it ended meanwhile"),
         ContainerState::Restarting | ContainerState::Exited(_)
             if matches!(change, Change::Signal(_) | Change::Exec(_)) =>
         {
@@ -135,11 +153,11 @@ mod tests {
         engine_with(ContainerState::Running(EngineHealth::None))
     }
 
-    fn life(started: i64) -> Instance {
-        Instance { container: id('a').short(), started }
+    fn life(started: i64) -> Expected {
+        Expected { instance: Instance { container: id('a').short(), started }, alive: true }
     }
 
-    async fn restart(engine: &Scripted, expected: Instance) -> Outcome {
+    async fn restart(engine: &Scripted, expected: Expected) -> Outcome {
         operate(engine, &id('a'), expected, &Change::Restart, None, ready(true)).await.outcome
     }
 
@@ -165,14 +183,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_ended_since_the_decision_is_left_alone_until_it_is_known_why() {
+        let engine = engine_with(ContainerState::Exited(0));
+        assert_eq!(restart(&engine, life(100)).await, Outcome::Moot);
+        assert_eq!(*engine.asked.lock().unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_signal_or_a_command_needs_something_that_runs() {
         let engine = engine_with(ContainerState::Exited(1));
+        let expected = Expected { alive: false, ..life(100) };
         for change in [Change::Signal(1), Change::Exec(vec!["/heal".to_owned()])] {
-            let operated = operate(&engine, &id('a'), life(100), &change, None, ready(true)).await;
+            let operated = operate(&engine, &id('a'), expected, &change, None, ready(true)).await;
             assert_eq!(operated.outcome, Outcome::Failed);
             assert!(operated.detail.contains("does not run"), "{}", operated.detail);
         }
-        assert_eq!(restart(&engine, life(100)).await, Outcome::Done);
+        assert_eq!(restart(&engine, expected).await, Outcome::Done);
     }
 
     #[tokio::test(start_paused = true)]

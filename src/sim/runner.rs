@@ -3,28 +3,33 @@
 //! This drives the policy as the supervisor does: events, lists, looks and probes go in; operations are charged in the store
 //! and then asked of the engine. A kill leaves only what the store then held.
 
-mod mapping;
 mod truth;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::action::{Action, Charge, Operation};
-use iaso_policy::id::{AttemptId, CheckId, Identity, Instance, OrderId, ServiceId};
-use iaso_policy::input::{CheckResult, HostLink, Input, Order, Outcome, Sight, State, Witness};
+use iaso_policy::id::{AttemptId, CheckId, HostId, Identity, Instance, OrderId, ServiceId};
+use iaso_policy::input::{CheckResult, HostLink, Input, Order, Outcome, State};
 use iaso_policy::laws::Judges;
 use iaso_policy::memory::{Memory, Restored};
 use iaso_policy::record::{Event, Health, Hold};
-use iaso_policy::spec::{FleetSpec, ServiceSpec};
 use iaso_policy::time::{Boot, Mono, Now, Wall};
 use iaso_policy::{Policy, Record};
 
-use super::scenario::{Healer, Member, OrderKind, Scenario, Turn};
+use super::scenario::{OrderKind, PORT, Scenario, Turn};
 use super::script::{Ailment, Lives, OnStop, ProbeResult};
 use super::world::{EPOCH_NS, Happening, Reach, Ticket, World, WorldEvent};
-use crate::engine::{ContainerDetail, EngineEvent, EventAction};
-use mapping::HOST;
+use crate::config::{self, validated::Config};
+use crate::engine::operate::{answered, obstacle};
+use crate::engine::{ContainerId, EngineEvent, EventAction};
+use crate::supervisor::change_of;
+use crate::supervisor::fleet::{Fleet, News};
 use truth::Books;
+
+const HOST: HostId = HostId(0);
 
 /// Between full lists.
 const LIST_EVERY: i64 = 300_000;
@@ -33,7 +38,9 @@ const LIST_EVERY: i64 = 300_000;
 const RECONNECT: i64 = 1_000;
 
 /// How long the world is left in peace at the end.
-const QUIET: i64 = 2 * 3_600_000;
+const QUIET: i64 = 2 * HOUR;
+
+const HOUR: i64 = 3_600_000;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +68,11 @@ pub fn run(seed: u64) -> Report {
         runner.befall(&moment.turn);
     }
     runner.advance(scenario.length_ms + QUIET);
-    runner.conclude();
+    if !runner.unwell().is_empty() {
+        // An ailment that strikes after hours may just have struck.
+        runner.advance(scenario.length_ms + QUIET + HOUR);
+    }
+    runner.report.problems = runner.unwell();
     runner.report.problems.append(&mut runner.books.problems);
     runner.report
 }
@@ -85,6 +96,7 @@ struct Runner<'a> {
     lives: u64,
     wall_offset: i64,
     engine_starts: u64,
+    config: Arc<Config>,
     report: Report,
 }
 
@@ -92,8 +104,8 @@ struct Runner<'a> {
 struct Iaso {
     policy: Policy,
     judges: Judges,
-    services: BTreeMap<Identity, ServiceId>,
-    watched: BTreeMap<ServiceId, Watched>,
+    fleet: Fleet,
+    probes: BTreeMap<ServiceId, Probes>,
     calls: BTreeMap<Ticket, (ServiceId, AttemptId)>,
     /// What is to come, by time and order of entry.
     due: BTreeMap<(i64, u64), Due>,
@@ -107,11 +119,8 @@ struct Iaso {
     doomed: Option<(u32, i64)>,
 }
 
-struct Watched {
-    spec: ServiceSpec,
-    member: Member,
-    detail: ContainerDetail,
-    gone: bool,
+/// The probes of a service's own check.
+struct Probes {
     interval: Duration,
     /// The newest probe that was planned; earlier plans are void.
     plan: u64,
@@ -121,11 +130,22 @@ enum Due {
     Connect,
     Connected,
     List,
-    Looked(ServiceId, i64),
+    Looked(ContainerId, Mono),
     Probe(ServiceId, u64),
     Probed { service: ServiceId, instance: Instance, began: Mono, result: CheckResult },
     TimesOut(Ticket),
     Answered(ServiceId, AttemptId, Outcome),
+}
+
+/// The shipped rules: containers say by their labels what they ask for.
+fn config() -> Config {
+    let host = "hosts.local.url = 'unix:///simulated'";
+    config::decode("simulated", host, &|_| None).unwrap_or_else(|mistakes| unreachable!("{mistakes}"))
+}
+
+/// How long a call may take: the stop grace and 5 s.
+fn bound(operation: &Operation) -> Duration {
+    operation.stop_grace.unwrap_or(Duration::from_secs(10)) + Duration::from_secs(5)
 }
 
 fn millis(span: Duration) -> i64 {
@@ -145,6 +165,7 @@ impl<'a> Runner<'a> {
             lives: 0,
             wall_offset: 0,
             engine_starts: 0,
+            config: Arc::new(config()),
             report: Report { seed: scenario.seed, ..Report::default() },
         }
     }
@@ -227,14 +248,14 @@ impl<'a> Runner<'a> {
             last: self.store.last,
             services: self.store.memories.values().cloned().collect(),
         };
-        let fleet = FleetSpec::default();
+        let fleet = self.config.fleet;
         let seed = (self.scenario.seed << 32) ^ (self.lives << 24);
         self.clean = false;
         self.iaso = Some(Iaso {
             judges: Judges::new(&fleet, &restored, now),
             policy: Policy::restore(fleet, seed, restored, now),
-            services: BTreeMap::new(),
-            watched: BTreeMap::new(),
+            fleet: Fleet::new(Arc::clone(&self.config), None),
+            probes: BTreeMap::new(),
             calls: BTreeMap::new(),
             due: BTreeMap::new(),
             entries: 0,
@@ -252,8 +273,8 @@ impl<'a> Runner<'a> {
         self.report.kills += u64::from(!clean);
         for record in iaso.backlog {
             let charged = matches!(record.event, Event::Begun { charge: Charge::Stored | Charge::Memory, .. });
-            if let Some(watched) = iaso.watched.get(&record.service).filter(|_| charged) {
-                self.books.charge_lost(&watched.spec.identity);
+            if let Some(watched) = iaso.fleet.service(record.service).filter(|_| charged) {
+                self.books.charge_lost(&watched.subject.identity);
             }
         }
         self.clean = clean;
@@ -298,17 +319,14 @@ impl<'a> Runner<'a> {
 
     fn order(&mut self, container: &str, order: OrderKind) {
         let Some(detail) = self.world.find(container).and_then(|id| self.world.inspect(id)) else { return };
-        let Some(service) = self.service_of(&detail) else { return };
+        let known = self.iaso.as_ref().and_then(|iaso| iaso.fleet.known(HOST).get(&detail.id));
+        let Some(service) = known.and_then(|known| known.service) else { return };
         let order = match order {
             OrderKind::Pause => Order::Pause,
             OrderKind::Resume => Order::Resume,
             OrderKind::Restart { now } => Order::Restart { now },
         };
         self.step(Input::Order { service, id: OrderId(1), order });
-    }
-
-    fn service_of(&self, detail: &ContainerDetail) -> Option<ServiceId> {
-        self.iaso.as_ref()?.services.get(&mapping::identity(detail)?).copied()
     }
 
     fn hear(&mut self, event: WorldEvent) {
@@ -328,131 +346,49 @@ impl<'a> Runner<'a> {
             }
             Happening::Answered { ticket, result } => {
                 if let Some((service, attempt)) = self.iaso.as_mut().and_then(|iaso| iaso.calls.remove(&ticket)) {
-                    self.step(Input::Finished { service, attempt, outcome: mapping::outcome(&result) });
+                    self.step(Input::Finished { service, attempt, outcome: answered(result).outcome });
                 }
             }
         }
     }
 
     fn hear_event(&mut self, event: &EngineEvent) {
-        let id = event.container.short();
-        let now = self.now().mono;
-        let known = self.iaso.as_ref().and_then(|iaso| {
-            let mut watched = iaso.watched.iter();
-            watched
-                .find(|(_, watched)| watched.detail.id.short() == id && !watched.gone)
-                .map(|(service, w)| (*service, w.detail.clone()))
-        });
-        let inspected = self.world.inspect(id);
-        match event.action {
-            EventAction::Create | EventAction::Rename | EventAction::Destroy => {
-                let service = inspected.as_ref().and_then(|detail| self.service_of(detail));
-                if let Some(service) = service.or(known.as_ref().map(|(service, _)| *service)) {
-                    self.step(Input::Change { service });
-                }
-                if matches!(event.action, EventAction::Destroy | EventAction::Rename) {
-                    self.list();
-                }
-            }
-            EventAction::Start | EventAction::Unpause => {
-                if let Some(detail) = inspected {
-                    self.tell(&detail, now);
-                }
-            }
-            // An event is about the life that was under way when it happened.
-            _ if known.as_ref().is_none_or(|(_, detail)| detail.started > event.time) => {}
-            action => {
-                let Some((service, detail)) = known else { return };
-                let state = match action {
-                    EventAction::Kill(signal) if signal == detail.stop_signal => {
-                        let instance = mapping::instance(&detail);
-                        self.step(Input::StopSignal { service, instance, at: now });
-                        return;
-                    }
-                    EventAction::Die(code) => State::Exited { code, witness: Witness::Event },
-                    EventAction::Pause => State::Paused,
-                    EventAction::Health(health) => State::Running(health),
-                    _ => return,
-                };
-                self.see(service, &detail, state, now);
-            }
-        }
-    }
-
-    fn see(&mut self, service: ServiceId, detail: &ContainerDetail, state: State, began: Mono) {
-        let since = Mono(((detail.started - EPOCH_NS) / 1_000_000).min(began.0));
-        let sight = Sight { instance: mapping::instance(detail), began, since, state };
-        self.step(Input::Seen { service, sight });
-    }
-
-    /// Tells what an inspection that began at `began` has shown.
-    fn tell(&mut self, detail: &ContainerDetail, began: Mono) {
-        let Some(service) = self.watch(detail) else { return };
-        self.step(Input::Described { service, container: mapping::container(detail) });
-        self.see(service, detail, mapping::state(detail), began);
-    }
-
-    /// Takes a container under watch, if somebody has asked for it.
-    fn watch(&mut self, detail: &ContainerDetail) -> Option<ServiceId> {
-        let identity = mapping::identity(detail)?;
-        let healer = mapping::healer(detail);
-        let iaso = self.iaso.as_mut()?;
-        if let Some(service) = iaso.services.get(&identity).copied() {
-            let watched = iaso.watched.get_mut(&service)?;
-            watched.detail = detail.clone();
-            watched.gone = false;
-            return Some(service);
-        }
-        if healer == Healer::Nobody {
-            return None;
-        }
-        let name = detail.labels.get("com.docker.compose.service").unwrap_or(&detail.name);
-        let mut members = self.scenario.fleet.iter();
-        let member =
-            members.find(|member| name.ends_with(&member.script.name) || name.starts_with(&member.script.name))?;
-        let service = ServiceId(u32::try_from(iaso.services.len()).ok()?);
-        iaso.services.insert(identity.clone(), service);
-        let spec = mapping::spec(identity, healer, member);
-        let interval = spec.checks.first().map_or(Duration::ZERO, |check| check.interval);
-        let (detail, member) = (detail.clone(), member.clone());
-        let checked = !spec.checks.is_empty();
-        iaso.watched.insert(service, Watched { spec: spec.clone(), member, detail, gone: false, interval, plan: 0 });
-        self.step(Input::Define { service, spec: Box::new(spec) });
-        if checked {
-            self.plan(1, Due::Probe(service, 0));
-        }
-        Some(service)
-    }
-
-    /// The full list: what is there, and what is gone.
-    fn list(&mut self) {
-        let began = self.now().mono;
-        let Reach::After(_) = self.world.reach() else { return };
-        let mut by_identity: BTreeMap<Identity, ContainerDetail> = BTreeMap::new();
-        for detail in self.world.list() {
-            let Some(identity) = mapping::identity(&detail) else { continue };
-            // Of two with one identity, the one that runs, else the newer.
-            let rank = |detail: &ContainerDetail| (matches!(mapping::state(detail), State::Running(_)), detail.started);
-            match by_identity.get(&identity) {
-                Some(other) if rank(other) >= rank(&detail) => {}
-                _ => drop(by_identity.insert(identity, detail)),
-            }
-        }
-        for detail in by_identity.values() {
-            self.tell(detail, began);
-        }
+        let now = self.now();
+        let described = matches!(event.action, EventAction::Create | EventAction::Start | EventAction::Rename);
+        let detail = self.world.inspect(event.container.short()).filter(|_| described);
         let Some(iaso) = &mut self.iaso else { return };
-        let gone: Vec<(ServiceId, ContainerDetail)> = iaso
-            .watched
-            .iter_mut()
-            .filter(|(_, watched)| !watched.gone && !by_identity.contains_key(&watched.spec.identity))
-            .map(|(service, watched)| {
-                watched.gone = true;
-                (*service, watched.detail.clone())
-            })
-            .collect();
-        for (service, detail) in gone {
-            self.see(service, &detail, State::Gone, began);
+        let news = iaso.fleet.event(HOST, event, detail, now.mono, now);
+        self.take(news);
+    }
+
+    fn list(&mut self) {
+        let now = self.now();
+        let Reach::After(_) = self.world.reach() else { return };
+        let Some(iaso) = &mut self.iaso else { return };
+        let news = iaso.fleet.listed(HOST, self.world.list(), now.mono, now);
+        self.take(news);
+    }
+
+    fn looked(&mut self, id: &ContainerId, began: Mono) {
+        let now = self.now();
+        let Reach::After(_) = self.world.reach() else { return };
+        let Some(iaso) = &mut self.iaso else { return };
+        let news = iaso.fleet.looked(HOST, id, self.world.inspect(id.short()), began, now);
+        self.take(news);
+    }
+
+    fn take(&mut self, news: News) {
+        for input in news.inputs {
+            self.step(input);
+        }
+        for service in news.replan {
+            let Some(iaso) = &mut self.iaso else { return };
+            let check = iaso.fleet.service(service).and_then(|watched| watched.service.checks.first());
+            let Some(interval) = check.map(|check| check.interval) else { continue };
+            if let Entry::Vacant(probes) = iaso.probes.entry(service) {
+                probes.insert(Probes { interval, plan: 0 });
+                self.plan(1, Due::Probe(service, 0));
+            }
         }
     }
 
@@ -478,15 +414,7 @@ impl<'a> Runner<'a> {
                     self.plan(LIST_EVERY, Due::List);
                 }
             }
-            Due::Looked(service, began) => {
-                let watched = self.iaso.as_ref().and_then(|iaso| iaso.watched.get(&service));
-                let Some(detail) = watched.map(|watched| watched.detail.clone()) else { return };
-                match (self.world.reach(), self.world.inspect(detail.id.short())) {
-                    (Reach::After(_), Some(detail)) => self.tell(&detail, Mono(began)),
-                    (Reach::After(_), None) => self.list(),
-                    _ => {}
-                }
-            }
+            Due::Looked(ref id, began) => self.looked(id, began),
             Due::Probe(service, plan) => self.probe(service, Some(plan)),
             Due::Probed { service, instance, began, result } => {
                 self.step(Input::Checked { service, check: CheckId(0), instance, began, result });
@@ -501,25 +429,26 @@ impl<'a> Runner<'a> {
     }
 
     fn probe(&mut self, service: ServiceId, plan: Option<u64>) {
-        let Some(watched) = self.iaso.as_mut().and_then(|iaso| iaso.watched.get_mut(&service)) else { return };
-        if plan.is_some_and(|plan| plan != watched.plan) {
+        let Some(iaso) = &self.iaso else { return };
+        let Some(probes) = iaso.probes.get(&service) else { return };
+        if plan.is_some_and(|plan| plan != probes.plan) {
             return;
         }
-        let Some(check) = watched.member.check else { return };
-        let (again, plan) = (millis(watched.interval), watched.plan);
-        let (id, port) = (watched.detail.id.short(), watched.member.script.port);
-        let instance = mapping::instance(&watched.detail);
-        let gone = watched.gone;
+        let Some(watched) = iaso.fleet.service(service) else { return };
+        let Some(check) = watched.service.checks.first() else { return };
+        let (again, timeout, plan) = (millis(probes.interval), check.timeout, probes.plan);
+        let known = iaso.fleet.container_of(watched).map(|known| (known.detail.id.short(), known.instance()));
         self.plan(again, Due::Probe(service, plan));
-        if gone || !self.world.truth(id).is_some_and(|truth| truth.running && !truth.paused) {
+        let Some((id, instance)) = known else { return };
+        if !self.world.truth(id).is_some_and(|truth| truth.running && !truth.paused) {
             return;
         }
-        let answer = self.world.probe(id, port);
-        let passes = answer.passes(check.timeout);
+        let answer = self.world.probe(id, PORT);
+        let passes = answer.passes(timeout);
         let after = match answer {
-            ProbeResult::Answered { after_ms, .. } => after_ms.min(millis(check.timeout)),
+            ProbeResult::Answered { after_ms, .. } => after_ms.min(millis(timeout)),
             ProbeResult::Refused => 1,
-            ProbeResult::Hung => millis(check.timeout),
+            ProbeResult::Hung => millis(timeout),
         };
         let result = if passes { CheckResult::Passed } else { CheckResult::Failed };
         let began = self.now().mono;
@@ -566,17 +495,19 @@ impl<'a> Runner<'a> {
             Action::Record(record) => self.write(record),
             Action::Operate(ref operation) => self.operate(operation),
             Action::Look { service } => {
-                let began = self.world.now();
-                if let Reach::After(ms) = self.world.reach() {
-                    self.plan(ms.max(1), Due::Looked(service, began));
+                let began = self.now().mono;
+                let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(service));
+                let container = watched.and_then(|watched| watched.container.clone());
+                if let (Reach::After(ms), Some(container)) = (self.world.reach(), container) {
+                    self.plan(ms.max(1), Due::Looked(container, began));
                 }
             }
             Action::Probe { service, .. } => self.probe(service, None),
             Action::Cadence { service, every, .. } => {
-                let Some(watched) = self.iaso.as_mut().and_then(|iaso| iaso.watched.get_mut(&service)) else { return };
-                watched.interval = every;
-                watched.plan += 1;
-                let plan = watched.plan;
+                let Some(probes) = self.iaso.as_mut().and_then(|iaso| iaso.probes.get_mut(&service)) else { return };
+                probes.interval = every;
+                probes.plan += 1;
+                let plan = probes.plan;
                 self.plan(millis(every), Due::Probe(service, plan));
             }
             Action::Answer { .. } => {}
@@ -597,8 +528,8 @@ impl<'a> Runner<'a> {
     }
 
     fn keep(&mut self, record: &Record) {
-        let watched = self.iaso.as_ref().and_then(|iaso| iaso.watched.get(&record.service));
-        let Some(identity) = watched.map(|watched| watched.spec.identity.clone()) else { return };
+        let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(record.service));
+        let Some(identity) = watched.map(|watched| watched.subject.identity.clone()) else { return };
         self.store.last = Some(record.now);
         self.store.memories.entry(identity.clone()).or_insert_with(|| Memory::new(identity)).apply(record);
     }
@@ -608,30 +539,35 @@ impl<'a> Runner<'a> {
         let Operation { service, attempt, .. } = *operation;
         let refused = self.store.refuses_until > self.world.now();
         let Some(iaso) = &mut self.iaso else { return };
-        let Some(watched) = iaso.watched.get(&service) else { return };
+        let Some(watched) = iaso.fleet.service(service) else { return };
         if operation.charge == Charge::Stored && refused {
             iaso.store_up = false;
             return self.answer(operation, Outcome::Uncharged, 100);
         }
-        let (id, spec) = (operation.instance.container, watched.spec.clone());
-        let seen = iaso.policy.view(service).and_then(|view| view.state);
+        let known = iaso.fleet.container_of(watched);
+        let known = known.filter(|known| known.detail.id.short() == operation.instance.container);
+        let target = known.map(|known| (known.detail.id.short(), known.expected(operation.instance)));
+        let spec = watched.service.spec(watched.subject.identity.clone(), HOST);
+        let change = change_of(operation.step, &watched.service.recovery.commands);
+        let (Some((id, expected)), Some(change)) = (target, change) else {
+            return self.answer(operation, Outcome::Moot, 1);
+        };
         match self.world.reach() {
             Reach::Refused => return self.answer(operation, Outcome::Unreachable, 1),
-            Reach::Hangs => return self.answer(operation, Outcome::TimedOut, millis(mapping::bound(operation))),
+            Reach::Hangs => return self.answer(operation, Outcome::TimedOut, millis(bound(operation))),
             Reach::After(_) => {}
         }
         let Some(detail) = self.world.inspect(id) else { return self.answer(operation, Outcome::NotFound, 1) };
-        let kind = |state: State| std::mem::discriminant(&state);
-        if mapping::instance(&detail) != operation.instance || seen.map(kind) != Some(kind(mapping::state(&detail))) {
-            return self.answer(operation, Outcome::Moot, 1);
+        if let Some(obstacle) = obstacle(&detail, expected, &change) {
+            return self.answer(operation, obstacle.outcome, 1);
         }
         self.books.call(&self.world, &detail, operation, &spec);
         self.report.operations += 1;
-        let ticket = self.world.begin_change(id, &mapping::change(operation.step), operation.stop_grace);
+        let ticket = self.world.begin_change(id, &change, operation.stop_grace);
         if let Some(iaso) = &mut self.iaso {
             iaso.calls.insert(ticket, (service, attempt));
         }
-        self.plan(millis(mapping::bound(operation)), Due::TimesOut(ticket));
+        self.plan(millis(bound(operation)), Due::TimesOut(ticket));
     }
 
     fn answer(&mut self, operation: &Operation, outcome: Outcome, after: i64) {
@@ -639,12 +575,15 @@ impl<'a> Runner<'a> {
         self.plan(after, Due::Answered(service, attempt, outcome));
     }
 
-    /// In the end everything that can be healed is healthy, or a reason says why it is left alone.
-    fn conclude(&mut self) {
-        let Some(iaso) = &self.iaso else { return };
-        for (service, watched) in iaso.watched.iter().filter(|(_, watched)| !watched.gone) {
-            let Some(view) = iaso.policy.view(*service) else { continue };
-            let script = &watched.member.script;
+    /// What is not healthy though it can be healed, and no reason says why it is left alone.
+    fn unwell(&self) -> Vec<String> {
+        let mut unwell = Vec::new();
+        let Some(iaso) = &self.iaso else { return unwell };
+        for (service, known) in iaso.fleet.known(HOST).values().filter_map(|known| Some((known.service?, known))) {
+            let held = iaso.fleet.service(service).and_then(|watched| watched.container.as_ref());
+            let Some(view) = iaso.policy.view(service).filter(|_| held == Some(&known.detail.id)) else { continue };
+            let id = known.detail.id.short();
+            let Some(script) = self.world.script(id) else { continue };
             let ends = |ailment: &Ailment| {
                 let (Ailment::Exits { lives, .. }
                 | Ailment::OutOfMemory { lives, .. }
@@ -653,7 +592,7 @@ impl<'a> Runner<'a> {
                 matches!(lives, Lives::First(n) if *n <= 3)
             };
             let healable = script.ailments.iter().all(ends) && script.on_stop != OnStop::Stuck && view.state.is_some();
-            let truth = self.world.truth(watched.detail.id.short());
+            let truth = self.world.truth(id);
             let known_truth = truth
                 .is_none_or(|truth| truth.running == matches!(view.state, Some(State::Running(_) | State::Paused)));
             let left_alone = [
@@ -669,9 +608,10 @@ impl<'a> Runner<'a> {
             let fine = matches!(view.health, Health::Healthy | Health::Degraded | Health::Stopped)
                 || view.hold.is_some_and(|hold| left_alone.contains(&hold.reason));
             if !known_truth || (healable && !fine) {
-                let name = &watched.detail.name;
-                self.books.problems.push(format!("in the end {name} is not well: {truth:?} {view:?}"));
+                let name = &known.detail.name;
+                unwell.push(format!("in the end {name} is not well: {truth:?} {view:?}"));
             }
         }
+        unwell
     }
 }

@@ -8,6 +8,9 @@ use super::random::Random;
 use super::script::{Ailment, ContainerScript, Cure, Lives, Manner, OnStop, RestartMode};
 use super::world::{Act, Deployment, Fault, World};
 
+/// The port that Iaso's own checks go to.
+pub(super) const PORT: u16 = 80;
+
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
@@ -262,6 +265,15 @@ fn member(random: &mut Random, number: i64) -> Member {
     }
     if random.chance(15) {
         script.cures.push(*random.pick(&[Cure::Signal(1), Cure::Exec]));
+        script = script.label("iaso.recovery.ladder", "signal:HUP, restart");
+    }
+    if let Some(check) = check {
+        script = script
+            .label("iaso.check.app.url", &format!("http://{{address}}:{PORT}/"))
+            .label("iaso.check.app.interval", &format!("{}s", check.interval.as_secs()))
+            .label("iaso.check.app.timeout", &format!("{}s", check.timeout.as_secs()))
+            .label("iaso.check.app.failure_threshold", &check.failures.to_string())
+            .label("iaso.check.app.on_failure", if check.heals { "heal" } else { "alert" });
     }
     Member { script, started: random.chance(93), healer, exempt, one_off, check }
 }

@@ -5,6 +5,7 @@ use iaso_policy::input::{Container, EngineHealth, Exempt, State, Witness};
 use iaso_policy::time::{Mono, Now};
 
 use crate::config::watch;
+use crate::engine::operate::Expected;
 use crate::engine::{ContainerDetail, ContainerState};
 
 /// A container, and the life it is in.
@@ -22,6 +23,11 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn instance(&self) -> Instance {
         Instance { container: self.detail.id.short(), started: self.started }
+    }
+
+    /// What an operation on its life `instance`, decided now, expects to find.
+    pub(crate) const fn expected(&self, instance: Instance) -> Expected {
+        Expected { instance, alive: is_alive(self.detail.state) }
     }
 
     /// What the policy needs to know of it; `is_own` says that Iaso itself runs in it.

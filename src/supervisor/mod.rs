@@ -40,7 +40,8 @@ use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
 use fleet::{Fleet, News};
-use operations::{Operations, Returned, change_of};
+pub(crate) use operations::change_of;
+use operations::{Operations, Returned};
 use picture::{CheckNews, HostNews, Picture};
 
 /// The supervisor steps at least this often, so that its heartbeat can be told from silence.
@@ -402,12 +403,12 @@ impl Supervisor {
         let Some(watched) = self.fleet.service(operation.service) else { return };
         let known =
             self.fleet.container_of(watched).filter(|known| known.detail.id.short() == operation.instance.container);
-        let container = known.map(|known| known.detail.id.clone());
+        let target = known.map(|known| (known.detail.id.clone(), known.expected(operation.instance)));
         let change = change_of(operation.step, &watched.service.recovery.commands);
         let engine = Arc::clone(&self.hosts[usize::from(operation.host.0)].engine);
         let charge = self.charge.take().filter(|record| is_charge_of(record, operation.attempt));
         let charged = charge.map(|record| self.store.charge(&watched.subject.identity, &record));
-        self.operations.begin(operation, engine, container, change, charged);
+        self.operations.begin(operation, engine, target, change, charged);
     }
 
     fn changed(&mut self) {

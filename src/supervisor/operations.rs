@@ -7,7 +7,7 @@ use iaso_policy::input::Outcome;
 use iaso_policy::spec::Step;
 use tokio::sync::mpsc;
 
-use crate::engine::operate::{Operated, operate};
+use crate::engine::operate::{Expected, Operated, operate};
 use crate::engine::{Change, ContainerId, Engine};
 use crate::store::StoreError;
 use crate::system::tasks::Tasks;
@@ -53,13 +53,13 @@ impl Operations {
         &mut self,
         operation: Operation,
         engine: Arc<dyn Engine>,
-        container: Option<ContainerId>,
+        target: Option<(ContainerId, Expected)>,
         change: Option<Change>,
         charged: Option<impl Future<Output = Result<(), StoreError>> + Send + 'static>,
     ) {
         self.in_flight += 1;
         let work = self.tasks.spawn("operation", async move {
-            let (Some(container), Some(change)) = (container, change) else {
+            let (Some((container, expected)), Some(change)) = (target, change) else {
                 let detail = "the container it was decided for is not there".to_owned();
                 return Operated { outcome: Outcome::Moot, detail };
             };
@@ -69,7 +69,7 @@ impl Operations {
                     None => operation.charge != Charge::Stored,
                 }
             };
-            operate(&*engine, &container, operation.instance, &change, operation.stop_grace, charged).await
+            operate(&*engine, &container, expected, &change, operation.stop_grace, charged).await
         });
         let back = self.back.clone();
         self.tasks.spawn("operation-result", async move {
@@ -85,7 +85,7 @@ impl Operations {
 }
 
 /// What a step is for the engine; none for a command that the service's configuration does not have.
-pub(super) fn change_of(step: Step, commands: &[Vec<String>]) -> Option<Change> {
+pub(crate) fn change_of(step: Step, commands: &[Vec<String>]) -> Option<Change> {
     Some(match step {
         Step::Start => Change::Start,
         Step::Restart => Change::Restart,

@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 
 use crate::docker_rig::with_shared;
 use crate::rig::{Hurt, Patient, Rig, actions, inspect, story, until_state};
+use crate::sim_rig::with_sim;
 use crate::support::{Need, test};
 
 /// The suite as tests named `PREFIX::NAME`, each run by `$with` (a function that hands it a rig) where `$needs` are met.
@@ -31,8 +32,12 @@ macro_rules! suite {
             says_when_the_state_forbids_it,
             restarts_what_has_exited,
             keeps_the_grace_of_one_that_ignores_sigterm,
+            thaws_what_it_stops,
             tells_the_end_of_the_logs,
-            restarts_by_its_own_policy
+            restarts_by_its_own_policy,
+            gives_its_policy_up_when_it_is_exhausted,
+            gives_its_policy_up_after_a_persons_kill,
+            gives_its_policy_up_after_a_signal
         )
     };
     (@ $prefix:literal, $needs:expr, $with:path, $($name:ident),+) => {
@@ -42,7 +47,9 @@ macro_rules! suite {
 
 /// The suite over every engine there is.
 pub fn tests() -> Vec<Trial> {
-    suite!("conformance::docker", &[Need::Engine], with_shared)
+    let mut tests = suite!("conformance::docker", &[Need::Engine], with_shared);
+    tests.extend(suite!("conformance::sim", &[Need::Nothing], with_sim));
+    tests
 }
 
 fn running(state: ContainerState) -> bool {
@@ -215,22 +222,47 @@ async fn keeps_the_grace_of_one_that_ignores_sigterm<R: Rig>(rig: &R) {
     assert!(waited >= grace, "{waited:?}");
 }
 
+async fn thaws_what_it_stops<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    rig.hurt(&id, Hurt::Pause).await;
+    for change in [Change::Start, Change::Exec(rig.command(true))] {
+        let refused = rig.engine().change(&id, &change, None).await;
+        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{change:?}: {refused:?}");
+    }
+    let mut events = rig.engine().events().await.expect("events");
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    let mut story = actions(&story(&mut events, &id, Restart).await);
+    // The signal waits for the thaw; which of the two is told first is open.
+    let thawed = story.iter().position(|action| *action == Unpause).expect("it is thawed");
+    story.remove(thawed);
+    assert!(thawed < 2, "before it dies");
+    assert_eq!(story, [Kill(15), Die(0), Stop, Start, Restart]);
+    assert!(running(inspect(rig, &id).await.state));
+}
+
 async fn tells_the_end_of_the_logs<R: Rig>(rig: &R) {
     let id = rig.make(Patient::default()).await;
+    let first = until_said(rig, &id, 1).await;
     assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
-    let until_said = async {
+    let both = until_said(rig, &id, 2).await;
+    assert_eq!(both.lines().next(), first.lines().next());
+    let last = rig.engine().logs(&id, 1).await.expect("logs");
+    assert_eq!(both.lines().last(), last.lines().next());
+    assert_eq!(last.lines().count(), 1);
+}
+
+/// Waits until the container has said so many lines, one in each life.
+async fn until_said<R: Rig>(rig: &R, id: &ContainerId, lines: usize) -> String {
+    let said = async {
         loop {
-            let logs = rig.engine().logs(&id, 10).await.expect("logs");
-            if logs.lines().count() == 2 {
+            let logs = rig.engine().logs(id, 10).await.expect("logs");
+            if logs.lines().count() == lines {
                 return logs;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let logs = tokio::time::timeout(crate::rig::PATIENCE, until_said).await.expect("two lives, a line each");
-    let last = rig.engine().logs(&id, 1).await.expect("logs");
-    assert_eq!(logs.lines().last(), last.lines().next());
-    assert_eq!(last.lines().count(), 1);
+    tokio::time::timeout(crate::rig::PATIENCE, said).await.expect("a line in each life")
 }
 
 async fn restarts_by_its_own_policy<R: Rig>(rig: &R) {
@@ -240,4 +272,31 @@ async fn restarts_by_its_own_policy<R: Rig>(rig: &R) {
     assert_eq!(actions(&story(&mut events, &id, Start).await), [Die(1), Start]);
     let after = until_state(rig, &id, running).await;
     assert_eq!(after.restart_count, 1);
+    assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
+    assert_eq!(inspect(rig, &id).await.restart_count, 0, "it counts anew once it is asked to");
+}
+
+async fn gives_its_policy_up_when_it_is_exhausted<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { restart: RestartPolicy::OnFailure(1), ..Patient::default() }).await;
+    let mut events = rig.engine().events().await.expect("events");
+    rig.hurt(&id, Hurt::Exit(1)).await;
+    story(&mut events, &id, Start).await;
+    until_state(rig, &id, running).await;
+    rig.hurt(&id, Hurt::Exit(2)).await;
+    let after = until_state(rig, &id, |state| state == ContainerState::Exited(2)).await;
+    assert_eq!(after.restart_count, 1);
+}
+
+async fn gives_its_policy_up_after_a_persons_kill<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { restart: RestartPolicy::Always, ..Patient::default() }).await;
+    rig.hurt(&id, Hurt::Kill).await;
+    until_state(rig, &id, |state| state == ContainerState::Exited(137)).await;
+}
+
+async fn gives_its_policy_up_after_a_signal<R: Rig>(rig: &R) {
+    let id = rig.make(Patient { restart: RestartPolicy::Always, ..Patient::default() }).await;
+    // One that it takes no notice of.
+    assert_eq!(rig.engine().change(&id, &Change::Signal(1), None).await, Ok(Changed::Done));
+    rig.hurt(&id, Hurt::Exit(1)).await;
+    until_state(rig, &id, |state| state == ContainerState::Exited(1)).await;
 }

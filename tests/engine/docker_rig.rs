@@ -12,7 +12,7 @@ use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions, Rena
 use futures_util::TryStreamExt;
 use iaso::config::validated::HostAddress;
 use iaso::engine::docker::Docker;
-use iaso::engine::{Change, ContainerId, Engine, image};
+use iaso::engine::{Change, Changed, ContainerId, Engine, image};
 use iaso::policy::input::RestartPolicy;
 use iaso::system::tasks::Tasks;
 use tokio::sync::OnceCell;
@@ -105,8 +105,17 @@ impl DockerRig {
         ContainerId::new(&made.id).expect("an id")
     }
 
-    /// Asks a patient for something, from inside.
+    /// Waits until a patient answers its own probe.
+    async fn until_it_serves(&self, id: &ContainerId) {
+        let command = Change::Exec(probe("/health"));
+        while self.docker.change(id, &command, None).await.expect("probe") != Changed::Done {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks a patient for something, from inside, once it can hear.
     async fn ask(&self, id: &ContainerId, path: &str) {
+        self.until_it_serves(id).await;
         let command = probe(path);
         // The patient may be gone before the command that asked it to go.
         let _ = self.docker.change(id, &Change::Exec(command), None).await;
@@ -126,11 +135,7 @@ impl Rig for DockerRig {
     async fn make(&self, patient: Patient) -> ContainerId {
         let id = self.create(patient).await;
         self.docker.change(&id, &Change::Start, None).await.expect("start");
-        // It serves once its probe gets an answer.
-        let command = Change::Exec(probe("/health"));
-        while self.docker.change(&id, &command, None).await.expect("probe") != iaso::engine::Changed::Done {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.until_it_serves(&id).await;
         id
     }
 

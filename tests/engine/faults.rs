@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iaso::config::validated::HostAddress;
 use iaso::engine::docker::Docker;
-use iaso::engine::operate::operate;
+use iaso::engine::operate::{Expected, operate};
 use iaso::engine::watch::{Update, Watch, WatchHandle};
 use iaso::engine::{Change, ContainerId, Engine, EngineError, EventAction};
 use iaso::policy::id::Instance;
@@ -250,7 +250,8 @@ async fn a_restart_that_hangs_gives_its_place_back() {
     fake.behave(Manner::StuckChange);
     let docker = docker(&fake);
     let life = docker.inspect(&the_container()).await.expect("inspect").started;
-    let expected = Instance { container: the_container().short(), started: life };
+    let instance = Instance { container: the_container().short(), started: life };
+    let expected = Expected { instance, alive: true };
     let grace = Some(Duration::ZERO);
     let operated = operate(&docker, &the_container(), expected, &Change::Restart, grace, ready(true)).await;
     assert_eq!(operated.outcome, Outcome::TimedOut);

@@ -11,6 +11,7 @@ mod outage;
 mod own_dockerd;
 mod patient;
 mod rig;
+mod sim_rig;
 #[path = "../support/mod.rs"]
 mod support;
 mod walk;

@@ -16,8 +16,8 @@ fn may_name(module: &str) -> Option<Vec<&'static str>> {
         "cli" => [&SHARED[..], &EDGES, &["app", "demo", "sim", "supervisor"]].concat(),
         "demo" => [&SHARED[..], &EDGES, &["app", "sim"]].concat(),
         "app" => [&SHARED[..], &EDGES, &["sim", "supervisor"]].concat(),
-        // It stands in for these edges, behind their own traits.
-        "sim" => [&SHARED[..], &["engine", "probe", "store"]].concat(),
+        // It stands in for these edges, behind their own traits, and for the world around the supervisor's own mapping.
+        "sim" => [&SHARED[..], &["engine", "probe", "store", "supervisor"]].concat(),
         // It holds the trait and the handles of those that it drives, and never a library of theirs.
         "supervisor" => [&SHARED[..], &["engine", "probe", "store"]].concat(),
         "api" | "engine" | "probe" | "store" | "telemetry" => SHARED.to_vec(),

@@ -6,9 +6,7 @@ use iaso_policy::action::{Cause, Operation};
 use iaso_policy::id::Identity;
 use iaso_policy::spec::{Budget, FleetSpec, ServiceSpec};
 
-use super::mapping;
 use crate::engine::ContainerDetail;
-use crate::sim::scenario::Healer;
 use crate::sim::world::{Act, World};
 
 /// What was done, kept outside of Iaso.
@@ -54,7 +52,7 @@ impl Books {
                 object("it is frozen");
             }
         }
-        if mapping::container(detail).exempt.is_some() || mapping::healer(detail) == Healer::Nobody {
+        if is_exempt(detail) || !is_asked_for(detail) {
             object("it is none of Iaso's");
         }
         self.calls.entry(spec.identity.clone()).or_default().push(at);
@@ -74,4 +72,18 @@ impl Books {
             self.problems.push(format!("{at} ms: the host's budget is exceeded"));
         }
     }
+}
+
+/// Whether somebody asked for this container to be healed.
+fn is_asked_for(detail: &ContainerDetail) -> bool {
+    ["iaso.enable", "autoheal"].iter().any(|key| detail.labels.get(*key).is_some_and(|value| value == "true"))
+}
+
+/// Whether it must be left alone whoever asks.
+fn is_exempt(detail: &ContainerDetail) -> bool {
+    let disabled = detail
+        .labels
+        .get("iaso.enable")
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off"));
+    disabled || detail.labels.contains_key("com.docker.swarm.task.id") || detail.auto_remove
 }

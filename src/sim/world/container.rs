@@ -24,6 +24,8 @@ pub(super) struct Container {
     pub(super) phase: Phase,
     /// Starts so far, failed ones included.
     pub(super) life: u32,
+    /// Starts that did not fail.
+    pub(super) starts: u32,
     /// Stopped or signalled on somebody's request since its last start: the restart policy is off.
     pub(super) stopped_on_request: bool,
     pub(super) stopped_by_person: bool,
@@ -63,6 +65,7 @@ impl Container {
             script,
             phase: Phase::Created,
             life: 0,
+            starts: 0,
             stopped_on_request: false,
             stopped_by_person: false,
             changes: 0,
@@ -182,6 +185,7 @@ impl World {
         let (now, stamp) = (self.now, self.stamp());
         let Some(c) = self.containers.get_mut(&id) else { return };
         c.life += 1;
+        c.starts += 1;
         c.phase = Phase::Running;
         (c.started_ms, c.started) = (now, stamp);
         (c.oom_killed, c.cured, c.failures) = (false, false, 0);

@@ -232,19 +232,23 @@ impl World {
         self.containers.get(&container).map_or(ProbeResult::Refused, |c| c.probe(self.now, port))
     }
 
+    /// What a container was made to be; none when there is none.
+    pub fn script(&self, container: u128) -> Option<&ContainerScript> {
+        self.containers.get(&container).map(|c| &c.script)
+    }
+
     /// How a container really is; none when there is none.
     pub fn truth(&self, container: u128) -> Option<Truth> {
         self.containers.get(&container).map(|c| c.truth(self.now))
     }
 
-    /// The last `lines` lines of a container's output, the planted secret among them.
+    /// The last `lines` lines of a container's output: one for each start, the planted secret in it.
     pub fn logs(&self, container: u128, lines: u16) -> Option<String> {
         let container = self.containers.get(&container)?;
-        let all = [
-            format!("connecting with password {}", container.script.secret),
-            format!("{} life {}", container.script.name, container.life),
-        ];
-        Some(all.iter().skip(all.len().saturating_sub(usize::from(lines))).map(|line| format!("{line}\n")).collect())
+        let (name, secret) = (&container.script.name, &container.script.secret);
+        let first = container.starts.saturating_sub(lines.into()) + 1;
+        let said = (first..=container.starts).map(|n| format!("{name} start {n}: connecting with password {secret}\n"));
+        Some(said.collect())
     }
 
     /// The events that the engine still keeps from `since` on (nanoseconds on its clock): at most 256.

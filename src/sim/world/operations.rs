@@ -69,7 +69,7 @@ impl World {
                 let result = self.signal_on_request(id, *signal).map(|()| Changed::Done);
                 return self.answer(Some(ticket), result);
             }
-            Change::Exec(_) => return self.exec(ticket, id),
+            Change::Exec(command) => return self.exec(ticket, id, command),
         };
         self.begin(id, Operation { kind, ticket: Some(ticket), grace_ms: grace.map(millis) });
     }
@@ -166,17 +166,25 @@ impl World {
         }
     }
 
-    fn exec(&mut self, ticket: Ticket, id: u128) {
+    /// `docker exec`. `true` and `false` end as everywhere and there is no file to run by its path; any other command asks
+    /// the container's program, and ends well if that serves.
+    fn exec(&mut self, ticket: Ticket, id: u128, command: &[String]) {
         let now = self.now;
         let Some(c) = self.containers.get_mut(&id) else { return };
         if c.phase != Phase::Running {
             let why = "the container is not running, or is paused";
             return self.answer(Some(ticket), Err(EngineError::Conflict(why.to_owned())));
         }
+        let command = command.first().map_or("", String::as_str);
+        if command.is_empty() || command.contains('/') {
+            let message = format!("{command:?}: no such file or directory");
+            return self.answer(Some(ticket), Err(EngineError::Failed { status: 400, message }));
+        }
         if c.script.cures.contains(&Cure::Exec) {
             c.cure();
         }
-        let result = if c.truth(now).serves { Changed::Done } else { Changed::CommandFailed(1) };
+        let ends_well = command == "true" || (command != "false" && c.truth(now).serves);
+        let result = if ends_well { Changed::Done } else { Changed::CommandFailed(1) };
         self.answer(Some(ticket), Ok(result));
     }
 

@@ -3,6 +3,7 @@
 use super::operations::{Kind, Operation};
 use super::{Due, Phase, Power, World};
 use crate::engine::{EngineError, EventAction};
+use crate::sim::script::OnStop;
 
 /// Something a person does to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,8 @@ impl World {
             Act::Kill(signal) => {
                 self.signal_on_request(id, *signal)?;
                 if let Some(c) = self.containers.get_mut(&id) {
-                    c.stopped_by_person |= *signal == 9 || *signal == c.script.stop_signal;
+                    let heeded = *signal == c.script.stop_signal && matches!(c.script.on_stop, OnStop::Exits { .. });
+                    c.stopped_by_person |= *signal == 9 || heeded;
                 }
             }
             Act::Pause => self.pause(id)?,
