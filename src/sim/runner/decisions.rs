@@ -1,0 +1,125 @@
+//! What the policy decides is judged, kept, and carried out in the simulated world.
+
+use super::*;
+
+impl Runner<'_> {
+    /// One step of the policy, judged, and what follows from it.
+    pub(super) fn step(&mut self, input: Input) {
+        let now = self.now();
+        let Some(iaso) = &mut self.iaso else { return };
+        self.report.inputs += 1;
+        // A tick and a check's result have no room for one; they are most of what comes.
+        let has_room = !matches!(input, Input::Tick | Input::Checked { .. });
+        if has_room && serde_json::to_string(&input).is_ok_and(|text| text.contains("planted-secret")) {
+            self.books.problems.push(format!("a secret went into the policy: {input:?}"));
+        }
+        iaso.judges.hear(&input);
+        let mut out = Vec::new();
+        iaso.policy.step(now, input, &mut out);
+        for action in out {
+            let Some(iaso) = &mut self.iaso else { return };
+            if let Err(violation) = iaso.judges.judge(now, &action) {
+                self.books.problems.push(format!("{} ms: {violation}: {action:?}", now.mono.0));
+            }
+            let doomed = iaso.doomed.as_mut().is_some_and(|(left, _)| {
+                *left -= 1;
+                *left == 0
+            });
+            let down_ms = iaso.doomed.map_or(0, |(_, down_ms)| down_ms);
+            self.perform(&action);
+            if doomed {
+                return self.end(false, down_ms);
+            }
+        }
+        if let Some(iaso) = &mut self.iaso
+            && let Err(violation) = iaso.judges.conclude()
+        {
+            self.books.problems.push(format!("{} ms: {violation}", now.mono.0));
+        }
+    }
+
+    pub(super) fn perform(&mut self, action: &Action) {
+        match *action {
+            Action::Record(record) => self.write(record),
+            Action::Operate(ref operation) => self.operate(operation),
+            Action::Look { service } => {
+                let began = self.now().mono;
+                let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(service));
+                let container = watched.and_then(|watched| watched.container.clone());
+                if let (Reach::After(ms), Some(container)) = (self.world.reach(), container) {
+                    self.plan(ms.max(1), Due::Looked(container, began));
+                }
+            }
+            Action::Probe { service, .. } => self.probe(service, None),
+            Action::Cadence { service, every, .. } => {
+                let Some(probes) = self.iaso.as_mut().and_then(|iaso| iaso.probes.get_mut(&service)) else { return };
+                probes.interval = every;
+                probes.plan += 1;
+                let plan = probes.plan;
+                self.plan(millis(every), Due::Probe(service, plan));
+            }
+            Action::Answer { .. } => {}
+        }
+    }
+
+    pub(super) fn write(&mut self, record: Record) {
+        self.report.healed +=
+            u64::from(matches!(record.event, Event::Ended { verdict: iaso_policy::record::Verdict::Healed, .. }));
+        if !record.event.is_durable() {
+            return;
+        }
+        let refused = self.store.refuses_until > self.world.now();
+        match &mut self.iaso {
+            Some(iaso) if refused || !iaso.store_up => iaso.backlog.push(record),
+            _ => self.keep(&record),
+        }
+    }
+
+    pub(super) fn keep(&mut self, record: &Record) {
+        let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(record.service));
+        let Some(identity) = watched.map(|watched| watched.subject.identity.clone()) else { return };
+        self.store.last = Some(record.now);
+        self.store.memories.entry(identity.clone()).or_insert_with(|| Memory::new(identity)).apply(record);
+    }
+
+    /// First the charge, then a look, then the call.
+    pub(super) fn operate(&mut self, operation: &Operation) {
+        let Operation { service, attempt, .. } = *operation;
+        let refused = self.store.refuses_until > self.world.now();
+        let Some(iaso) = &mut self.iaso else { return };
+        let Some(watched) = iaso.fleet.service(service) else { return };
+        if operation.charge == Charge::Stored && refused {
+            iaso.store_up = false;
+            return self.answer(operation, Outcome::Uncharged, 100);
+        }
+        let known = iaso.fleet.container_of(watched);
+        let known = known.filter(|known| known.detail.id.short() == operation.instance.container);
+        let target = known.map(|known| (known.detail.id.short(), known.expected(operation.instance)));
+        let spec = watched.service.spec(watched.subject.identity.clone(), HOST);
+        let change = change_of(operation.step, &watched.service.recovery.commands);
+        let (Some((id, expected)), Some(change)) = (target, change) else {
+            return self.answer(operation, Outcome::Moot, 1);
+        };
+        match self.world.reach() {
+            Reach::Refused => return self.answer(operation, Outcome::Unreachable, 1),
+            Reach::Hangs => return self.answer(operation, Outcome::TimedOut, millis(bound(operation))),
+            Reach::After(_) => {}
+        }
+        let Some(detail) = self.world.inspect(id) else { return self.answer(operation, Outcome::NotFound, 1) };
+        if let Some(obstacle) = obstacle(&detail, expected, &change) {
+            return self.answer(operation, obstacle.outcome, 1);
+        }
+        self.books.call(&self.world, &detail, operation, &spec);
+        self.report.operations += 1;
+        let ticket = self.world.begin_change(id, &change, operation.stop_grace);
+        if let Some(iaso) = &mut self.iaso {
+            iaso.calls.insert(ticket, (service, attempt));
+        }
+        self.plan(millis(bound(operation)), Due::TimesOut(ticket));
+    }
+
+    pub(super) fn answer(&mut self, operation: &Operation, outcome: Outcome, after: i64) {
+        let Operation { service, attempt, .. } = *operation;
+        self.plan(after, Due::Answered(service, attempt, outcome));
+    }
+}
