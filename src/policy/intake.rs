@@ -80,7 +80,7 @@ impl Service {
         let is_deployed = before.is_none_or(|before| {
             before.instance.container != sight.instance.container || before.state == State::Created
         });
-        if is_deployed && matches!(sight.state, State::Running(_)) {
+        if is_deployed && matches!(sight.state, State::Running(_) | State::Exited { .. }) {
             self.change_until = None;
         }
         self.charge_for_gap(turn, sight);

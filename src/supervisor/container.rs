@@ -24,11 +24,6 @@ impl Known {
         Instance { container: self.detail.id.short(), started: self.started }
     }
 
-    /// What HEALTHCHECK says of it when it has just begun to run.
-    pub(super) const fn health_at_start(&self) -> EngineHealth {
-        if self.detail.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None }
-    }
-
     /// What the policy needs to know of it; `is_own` says that Iaso itself runs in it.
     pub(super) fn describe(&self, is_own: bool) -> Container {
         let detail = &self.detail;
@@ -50,6 +45,11 @@ impl Known {
             stop_grace: detail.stop_grace,
         }
     }
+}
+
+/// What HEALTHCHECK says of a container that has just begun to run.
+pub(super) const fn health_at_start(detail: &ContainerDetail) -> EngineHealth {
+    if detail.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None }
 }
 
 /// When a life began, on Iaso's clock: the engine's clock is believed to show the same wall time.

@@ -13,7 +13,7 @@ use iaso_policy::input::{EngineHealth, Sight, State, Witness};
 use iaso_policy::spec::ServiceSpec;
 use iaso_policy::time::{Mono, Now};
 
-use super::container::{Known, estimate, is_alive, state_of};
+use super::container::{Known, estimate, health_at_start, is_alive, state_of};
 use crate::config::validated::{Config, Service, Target};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
@@ -99,10 +99,14 @@ impl Fleet {
         let mut news = News::default();
         match event.action {
             EventAction::Create | EventAction::Rename => {
+                // One that was started before its creation was told of is not waited for any more.
+                let is_over = event.action == EventAction::Create
+                    && detail.as_ref().is_some_and(|detail| detail.state != ContainerState::Created);
                 if let Some(detail) = detail {
                     self.found(host, detail, received, now, &mut news);
                 }
-                news.inputs.extend(self.service_of(host, &event.container).map(|service| Input::Change { service }));
+                let service = self.service_of(host, &event.container).filter(|_| !is_over);
+                news.inputs.extend(service.map(|service| Input::Change { service }));
             }
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
             EventAction::Destroy => {
@@ -119,7 +123,10 @@ impl Fleet {
                 self.transition(host, event, received, ContainerState::Paused, &mut news);
             }
             EventAction::Unpause => {
-                let health = self.known(host).get(&event.container).map_or(EngineHealth::None, Known::health_at_start);
+                let health = self
+                    .known(host)
+                    .get(&event.container)
+                    .map_or(EngineHealth::None, |known| health_at_start(&known.detail));
                 self.transition(host, event, received, ContainerState::Running(health), &mut news);
             }
             EventAction::Health(health) => {
@@ -334,14 +341,18 @@ impl Fleet {
         now: Now,
         news: &mut News,
     ) {
-        if let Some(detail) = detail {
+        if let Some(mut detail) = detail {
+            // It ran when the event was sent. What became of it since, its next event tells, with the cause.
+            if matches!(detail.state, ContainerState::Exited(_)) {
+                detail.state = ContainerState::Running(health_at_start(&detail));
+            }
             self.found(host, detail, received, now, news);
         } else if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
             // A list that came first may have told of this very start.
             if !is_alive(known.detail.state) && event.time > known.started {
                 (known.started, known.since) = (event.time, received);
             }
-            let health = known.health_at_start();
+            let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);
         }
         if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
@@ -396,5 +407,80 @@ pub(crate) fn target_in_words(target: &Target) -> String {
         Target::Container(name) => format!("a container named {name}"),
         Target::Compose { project, service } => format!("Compose service {project}/{service}"),
         Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iaso_policy::input::EngineHealth;
+    use iaso_policy::time::{Boot, Wall};
+
+    use super::*;
+
+    const HOST: HostId = HostId(0);
+    const RUNNING: ContainerState = ContainerState::Running(EngineHealth::None);
+
+    fn fleet() -> Fleet {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[services.web]\ncontainer = \"web\"\n").unwrap();
+        let config = crate::config::load(Some(file.path()), &|_| None).unwrap().config;
+        Fleet::new(Arc::new(config), None)
+    }
+
+    fn detail(state: ContainerState, started: i64) -> ContainerDetail {
+        ContainerDetail {
+            id: ContainerId::new(&"a".repeat(64)).unwrap(),
+            name: "web".to_owned(),
+            image: "web:1".to_owned(),
+            labels: BTreeMap::new(),
+            state,
+            started,
+            finished: 0,
+            oom_killed: false,
+            restart: iaso_policy::input::RestartPolicy::No,
+            restart_count: 0,
+            auto_remove: false,
+            healthcheck: None,
+            stop_signal: 15,
+            stop_grace: None,
+            networks: BTreeMap::new(),
+            network_mode: "bridge".to_owned(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// What is told of an event after which the container is found in this state.
+    fn told(fleet: &mut Fleet, action: EventAction, found: ContainerState, at: i64) -> Vec<Input> {
+        let detail = detail(found, if found == ContainerState::Created { 0 } else { 5 });
+        let event = EngineEvent { container: detail.id.clone(), name: None, labels: BTreeMap::new(), time: 6, action };
+        let now = Now { mono: Mono(at), wall: Wall(at), boot: Boot(1) };
+        fleet.event(HOST, &event, Some(detail), Mono(at), now).inputs
+    }
+
+    fn is_change(input: &Input) -> bool {
+        matches!(input, Input::Change { .. })
+    }
+
+    #[test]
+    fn a_creation_is_waited_for_only_until_the_container_was_started() {
+        assert!(told(&mut fleet(), EventAction::Create, ContainerState::Created, 1).iter().any(is_change));
+        for found in [RUNNING, ContainerState::Exited(3)] {
+            let inputs = told(&mut fleet(), EventAction::Create, found, 1);
+            assert!(!inputs.iter().any(is_change), "{inputs:?}");
+        }
+        assert!(told(&mut fleet(), EventAction::Rename, RUNNING, 1).iter().any(is_change));
+    }
+
+    #[test]
+    fn one_that_was_started_is_seen_running_however_short_its_life() {
+        let mut fleet = fleet();
+        told(&mut fleet, EventAction::Create, ContainerState::Created, 1);
+        let inputs = told(&mut fleet, EventAction::Start, ContainerState::Exited(3), 2);
+        let ran =
+            |input: &Input| matches!(input, Input::Seen { sight, .. } if matches!(sight.state, State::Running(_)));
+        assert!(inputs.iter().any(ran), "{inputs:?}");
+        let inputs = told(&mut fleet, EventAction::Die(3), ContainerState::Exited(3), 3);
+        let died = |input: &Input| matches!(input, Input::Seen { sight, .. } if sight.state == State::Exited { code: 3, witness: Witness::Event });
+        assert!(inputs.iter().any(died), "{inputs:?}");
     }
 }

@@ -621,6 +621,21 @@ fn a_deployment_is_waited_for_five_minutes_at_most() {
 }
 
 #[test]
+fn a_deployment_is_over_once_its_container_was_started_however_short_its_life() {
+    let mut rig = Rig::new(FleetSpec::default());
+    rig.add(WEB, spec("web"), RestartPolicy::No, State::Created);
+    rig.step(Input::Change { service: WEB });
+    // A list finds it exited before its start is told.
+    let code = 9;
+    rig.secretly_starts(WEB, State::Exited { code, witness: Witness::Look });
+    rig.describe(WEB);
+    rig.look(WEB);
+    rig.becomes(WEB, RUNNING);
+    rig.dies(WEB, code);
+    assert_eq!((rig.hold(), rig.operations.len()), (None, 1));
+}
+
+#[test]
 fn with_the_host_down_an_incident_is_held() {
     let mut rig = web();
     rig.order(WEB, Order::Pause);
