@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use iaso_policy::id::Instance;
 use iaso_policy::input::Outcome;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::{Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError};
@@ -44,7 +45,8 @@ impl Operated {
 /// Changes `container`, if it is still in the life that the change was decided for, and that has not ended meanwhile: who
 /// ended it is for the policy to learn first. Never repeats anything.
 ///
-/// The look runs beside `charged`, which must come true within 100 ms. A life counts as the expected one when it began no
+/// The look runs beside `charged`, which must come true within 100 ms; a life that has ended is begun anew without one, since
+/// `start` harms nothing that runs. A life counts as the expected one when it began no
 /// later than that: a life learned from an event carries the event's stamp, slightly later than the engine's own record.
 /// `grace` is the stop grace to ask for; none leaves it to the container or the engine. A change that takes 5 s longer than
 /// its grace is [`Outcome::TimedOut`]; the engine may still finish it.
@@ -56,12 +58,12 @@ pub async fn operate(
     grace: Option<Duration>,
     charged: impl Future<Output = bool>,
 ) -> Operated {
+    if !expected.alive && matches!(change, Change::Start | Change::Restart) {
+        return start(engine, container, charged).await;
+    }
     let (charged, look) = tokio::join!(timeout(CHARGE_BOUND, charged), timeout(LOOK_BOUND, engine.inspect(container)));
     if charged != Ok(true) {
-        return Operated::new(
-            Outcome::Uncharged,
-            "the store did not take the charge in time; the engine was not asked",
-        );
+        return uncharged();
     }
     let found = match look {
         Ok(Ok(found)) => found,
@@ -76,12 +78,33 @@ pub async fn operate(
         return obstacle;
     }
     let bound = grace.or(found.stop_grace).unwrap_or(ENGINE_GRACE) + MARGIN;
-    match timeout(bound, engine.change(container, change, grace)).await {
+    answered_within(bound, timeout(bound, engine.change(container, change, grace)).await)
+}
+
+/// Begins a life in place of one that has ended. A look would wait until the engine has cleaned up after the death (some
+/// 70 ms), and could tell nothing that `start` does not: it does nothing to a container that runs, and says so.
+async fn start(engine: &dyn Engine, container: &ContainerId, charged: impl Future<Output = bool>) -> Operated {
+    if timeout(CHARGE_BOUND, charged).await != Ok(true) {
+        return uncharged();
+    }
+    let bound = ENGINE_GRACE + MARGIN;
+    match timeout(bound, engine.change(container, &Change::Start, None)).await {
+        Ok(Ok(Changed::Already)) => Operated::new(Outcome::Moot, "it was started meanwhile"),
+        answer => answered_within(bound, answer),
+    }
+}
+
+fn answered_within(bound: Duration, answer: Result<Result<Changed, EngineError>, Elapsed>) -> Operated {
+    match answer {
         Ok(answer) => answered(answer),
         Err(_) => {
             Operated::new(Outcome::TimedOut, format!("no answer within {bound:?}; the engine may still finish it"))
         }
     }
+}
+
+fn uncharged() -> Operated {
+    Operated::new(Outcome::Uncharged, "the store did not take the charge in time; the engine was not asked")
 }
 
 /// What the engine's answer to the change means.
@@ -199,6 +222,18 @@ mod tests {
             assert!(operated.detail.contains("does not run"), "{}", operated.detail);
         }
         assert_eq!(restart(&engine, expected).await, Outcome::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_ended_is_started_without_a_look_that_the_engine_would_keep_waiting() {
+        let engine = engine_with(ContainerState::Exited(1));
+        engine.hang(Call::Inspect(id('a')));
+        let expected = Expected { alive: false, ..life(100) };
+        assert_eq!(restart(&engine, expected).await, Outcome::Done);
+        assert_eq!(*engine.asked.lock().unwrap(), [Change::Start], "start, for a restart would end what runs by now");
+        let late = operate(&engine, &id('a'), expected, &Change::Restart, None, ready(false)).await;
+        assert_eq!(late.outcome, Outcome::Uncharged);
+        assert_eq!(engine.asked.lock().unwrap().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
