@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::site::Site;
 use crate::{scratch, until};
 
+/// What stands before the address in the line that tells it.
+const SERVED: &str = "are served on http://";
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_iaso");
 
 /// The configuration of a test's daemon: everything soon, and only what the test made.
@@ -106,8 +109,8 @@ impl Home {
         command.args(["run", "--config", self.config().to_str().unwrap()]).args(arguments);
         let mut daemon = Daemon::start(command, log, self.socket());
         daemon.address = until("the daemon says where it listens", || {
-            let line = daemon.find(|line| message(line).contains("http://"))?;
-            message(&line).rsplit_once("http://").map(|(_, address)| address.to_owned())
+            let line = daemon.find(|line| message(line).contains(SERVED))?;
+            message(&line).split_once(SERVED).map(|(_, address)| address.to_owned())
         });
         daemon
     }

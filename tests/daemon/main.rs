@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     tests.extend(disk::tests());
     tests.extend(foreign::tests());
     tests.extend(secrets::tests());
-    let code = support::conclude(tests);
+    let code = support::conclude_at_once(4, tests);
     site::remove_images();
     code
 }

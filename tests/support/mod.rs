@@ -76,6 +76,15 @@ pub fn test(name: &str, needs: &[Need], run: impl FnOnce() -> Result<(), Failed>
 }
 
 /// Runs the tests as `cargo test` expects, and ends the process with its verdict.
+#[allow(dead_code, reason = "each executable uses some")]
 pub fn conclude(tests: Vec<Trial>) -> std::process::ExitCode {
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+/// The same, so many at once unless the command line says otherwise: for tests that wait more than they work.
+#[allow(dead_code, reason = "each executable uses some")]
+pub fn conclude_at_once(threads: usize, tests: Vec<Trial>) -> std::process::ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    libtest_mimic::run(&arguments, tests).exit_code()
 }
