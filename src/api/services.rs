@@ -198,7 +198,7 @@ async fn order(state: &ApiState, service: String, order: Order, who: Principal, 
         Err(mpsc::error::TrySendError::Closed(_)) => return stopping().into_response(),
     }
     let Ok(reply) = answer.await else { return stopping().into_response() };
-    tracing::info!(request_id, by, service, ?order, ?reply, "a person's order");
+    tracing::debug!(request_id, by, service, ?order, ?reply, "order answered");
     match reply {
         Reply::NoSuchService => not_found(&service).into_response(),
         Reply::Answered(answer) => answered(answer, service, request_id),
