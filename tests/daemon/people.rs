@@ -71,11 +71,11 @@ fn orders_are_carried_out_and_answered() {
 
     let said = home.iaso(&["restart", &name]);
     assert!(said.code == 0 && said.out.contains("is being restarted (attempt "), "{said:?}");
-    until("it is restarted", || (events.count(&name, "restart") == 2).then_some(()));
+    until("it is restarted", || (events.count(&name, "restart") == 1).then_some(()));
     until("it is verified, too", || (daemon.count(&name, "operation_ended") == 2).then_some(()));
     let left = daemon.metric("iaso_restart_budget_remaining", &[("service", &name)]);
     assert_eq!(left, Some(4.0), "a person's order is free");
-    let orders = daemon.lines().into_iter().filter(|line| line["message"] == "a person's order");
+    let orders = daemon.lines().into_iter().filter(|line| line["message"] == "order taken");
     let by: Vec<String> = orders.map(|line| line["by"].as_str().unwrap().to_owned()).collect();
     let own = format!("uid {}", rustix::process::getuid().as_raw());
     assert_eq!(by, [own.as_str(); 3]);

@@ -103,7 +103,7 @@ fn a_page_overwritten_is_noticed() -> Verdict {
 fn foreign_tables_are_damage() -> Verdict {
     let dir = used(1);
     let path = dir.path().join("iaso.db");
-    Connection::open(&path)?.execute_batch("UPDATE services SET crash = 'hello'; PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Connection::open(&path)?.execute_batch("UPDATE services SET exit = 'hello'; PRAGMA wal_checkpoint(TRUNCATE)")?;
     judge_damage(dir.path(), &fs::read(&path)?);
     Ok(())
 }
