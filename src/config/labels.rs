@@ -208,7 +208,7 @@ impl Reader<'_> {
             }
             let Some(table) = table.get_ref().as_table() else { continue };
             match own_url(text_of(table, "url"), integer_of(table, "port")) {
-                Ok(url) => checks.extend(sections::http_check(table, name.get_ref(), url, defaults)),
+                Ok(url) => checks.push(sections::http_check(table, name.get_ref(), url, defaults)),
                 Err(expected) => {
                     self.mistake(&format!("{key}.url"), "no URL of the container's own".to_owned(), expected);
                 }

@@ -248,35 +248,36 @@ fn checks(report: &mut Report, table: &Table, path: &str, defaults: &Defaults) -
     let items = table.get("checks").and_then(|value| value.get_ref().as_array()).into_iter().flatten();
     for (index, item) in items.enumerate() {
         let path = format!("{path}.checks[{index}]");
-        for check in check(report, item, &path, defaults) {
-            if names.insert(check.name.clone()) {
-                checks.push(check);
-            } else {
-                let table = item.get_ref().as_table();
-                let span = table.and_then(|table| table.get("name")).map_or(item.span(), Value::span);
-                let got = format!("a second check named \"{}\"", check.name);
-                report.mistake(span, &format!("{path}.name"), got, "a name of its own within the service");
-            }
+        let Some(check) = check(report, item, &path, defaults) else { continue };
+        if names.insert(check.name.clone()) {
+            checks.push(check);
+        } else {
+            let table = item.get_ref().as_table();
+            let span = table.and_then(|table| table.get("name")).map_or(item.span(), Value::span);
+            let got = format!("a second check named \"{}\"", check.name);
+            report.mistake(span, &format!("{path}.name"), got, "a name of its own within the service");
         }
     }
     checks
 }
 
-/// One check of the file; two where only its latency does not ask for healing.
-fn check(report: &mut Report, item: &Value, path: &str, defaults: &Defaults) -> Vec<Check> {
-    let Some(table) = item.get_ref().as_table() else { return Vec::new() };
+/// One check of the file.
+fn check(report: &mut Report, item: &Value, path: &str, defaults: &Defaults) -> Option<Check> {
+    let table = item.get_ref().as_table()?;
     for (key, expected) in [("type", "type = \"http\""), ("url", "url = \"http://...\"")] {
         if !table.contains_key(key) {
             report.mistake(item.span(), path, format!("no {key}"), expected);
         }
     }
-    let Some(url) = text_of(table, "url").and_then(|text| url::template(text).ok()) else { return Vec::new() };
+    let url = text_of(table, "url").and_then(|text| url::template(text).ok())?;
     let name = text_of(table, "name").or(text_of(table, "type")).unwrap_or("http");
-    http_check(table, name, url, defaults)
+    Some(http_check(table, name, url, defaults))
 }
 
-/// The check of a table that agrees with the table of keys.
-pub(super) fn http_check(table: &Table, name: &str, url: UrlTemplate, defaults: &Defaults) -> Vec<Check> {
+/// The check of a table that agrees with the table of keys. Where it does not say what its failure asks for, that is
+/// healing when it goes to the container itself, else an alert, since the way there may be what is broken.
+pub(super) fn http_check(table: &Table, name: &str, url: UrlTemplate, defaults: &Defaults) -> Check {
+    let usual = if url.is_own() { OnFailure::Heal } else { OnFailure::Alert };
     let probe = HttpProbe {
         url,
         method: word_of(table, "method").unwrap_or(HttpMethod::Get),
@@ -284,33 +285,15 @@ pub(super) fn http_check(table: &Table, name: &str, url: UrlTemplate, defaults: 
         redirects: integer_of(table, "redirects").unwrap_or(0),
         expect: expect(decode::table(table, "expect").unwrap_or(&Table::new())),
     };
-    let check = Check {
+    Check {
         name: name.to_owned(),
         interval: duration_of(table, "interval").unwrap_or(defaults.interval),
         timeout: duration_of(table, "timeout").unwrap_or(defaults.timeout),
-        on_failure: OnFailure::Alert,
+        on_failure: word_of(table, "on_failure").unwrap_or(usual),
         failure: threshold(table).unwrap_or(defaults.failure),
         success_threshold: integer_of(table, "success_threshold").unwrap_or(defaults.success_threshold),
         probe: Probe::Http(probe),
-    };
-    with_default_consequence(check, word_of(table, "on_failure"))
-}
-
-/// What a check's failure asks for where the check does not say: healing when it goes to the container itself, else an
-/// alert, since the way there may be what is broken. Slowness alone only alerts, so that it becomes a check of its own.
-fn with_default_consequence(mut check: Check, said: Option<OnFailure>) -> Vec<Check> {
-    let Probe::Http(probe) = &mut check.probe;
-    let own = probe.url.is_own();
-    check.on_failure = said.unwrap_or(if own { OnFailure::Heal } else { OnFailure::Alert });
-    if said.is_some() || !own || probe.expect.max_latency.is_none() {
-        return vec![check];
     }
-    let mut slow = probe.clone();
-    slow.expect = HttpExpect { max_latency: probe.expect.max_latency.take(), ..HttpExpect::default() };
-    slow.expect.status = vec![(100, 599)];
-    let name = format!("{}.latency", check.name);
-    let slow = Check { name, probe: Probe::Http(slow), on_failure: OnFailure::Alert, ..check.clone() };
-    vec![check, slow]
 }
 
 impl Default for HttpExpect {

@@ -214,16 +214,16 @@ recovery.ladder = ["start"]
     let backoff = BackoffSpec { base: Duration::from_secs(1), ..BackoffSpec::default() };
     assert_eq!(web.recovery.spec.backoff, backoff);
     let checks: Vec<_> = web.checks.iter().map(|check| (check.name.as_str(), check.on_failure)).collect();
-    assert_eq!(checks, [("http", OnFailure::Heal), ("http.latency", OnFailure::Alert), ("outside", OnFailure::Alert)]);
+    assert_eq!(checks, [("http", OnFailure::Heal), ("outside", OnFailure::Alert)]);
     assert_eq!(web.checks[0].failure, Threshold { failures: 3, of: 10 });
     assert_eq!(web.checks[0].interval, Duration::from_secs(10));
     let Probe::Http(http) = &web.checks[0].probe;
     assert_eq!(http.expect.status, [(200, 200), (300, 399)]);
-    assert_eq!(http.expect.max_latency, None);
+    assert_eq!(http.expect.max_latency, Some(Duration::from_secs(2)));
     let db = &config.services["db"];
     assert_eq!((db.recovery.spec.ladder.as_slice(), db.recovery.commands.len()), (&[Step::Start][..], 0));
     let spec = web.spec(Identity::container("zeta", "x").unwrap(), HostId(0));
-    assert_eq!((spec.checks.len(), spec.recovery.mode), (3, Mode::Auto));
+    assert_eq!((spec.checks.len(), spec.recovery.mode), (2, Mode::Auto));
     assert_ne!(spec.checks[0].fingerprint, spec.checks[1].fingerprint);
 }
 
