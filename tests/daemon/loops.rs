@@ -60,6 +60,8 @@ fn ten_kills_of_iaso_never_buy_another_attempt() {
     let site = Site::shared();
     let home = Home::new(&site, &Settings::default());
     let events = site.events();
+    // The first one sees it run: what was never seen running is not started.
+    let daemon = home.start(&[]);
     let name = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
     let starts = || events.count(&name, "start");
     let decided = |daemon: &Daemon, wanted: &[&str]| {
@@ -67,7 +69,9 @@ fn ten_kills_of_iaso_never_buy_another_attempt() {
             line["service"] == *name && wanted.iter().any(|word| line["event"] == *word || line["reason"] == *word)
         })
     };
-    for life in 0..10 {
+    until("the moment to kill it", || decided(&daemon, &["operation_begun"]));
+    daemon.kill();
+    for life in 1..10 {
         let before = starts();
         let daemon = home.start(&[]);
         // Each is killed at another moment.
