@@ -38,7 +38,8 @@ fn observing_decides_and_touches_nothing() {
         let told = daemon.until_event(name, "held", Some("observe"));
         assert!(message(&told).contains("would restart now"), "{told}");
         daemon.until_explained(name, &["is unhealthy", "would restart", "without `--observe` it would restart"]);
-        assert_eq!(daemon.metric("iaso_holds_total", &[("service", name), ("reason", "observe")]), Some(1.0));
+        let held = || daemon.metric("iaso_holds_total", &[("service", name), ("reason", "observe")]);
+        until("the metric tells it", || (held() == Some(1.0)).then_some(()));
         assert_eq!(daemon.metric("iaso_recoveries_total", &[("service", name)]), None);
         assert_eq!(daemon.count(name, "operation_begun"), 0);
     }
