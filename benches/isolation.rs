@@ -87,7 +87,7 @@ impl Healing {
         victim.grow(Duration::from_secs(3)).await;
         let fell = Instant::now();
         self.to_serving.push(victim.fall_ill(if illness == Illness::Exit { "/exit?code=1" } else { "/sick" }).await?);
-        let call = daemon.proxy.when(&Passed::Asked(format!("POST /containers/{}/restart", victim.id)));
+        let call = daemon.proxy.asked_to_heal(&victim.id);
         self.to_call.push(call.ok_or("the victim serves again without a restart")? - fell);
         ward.discharge(&victim);
         Ok(())

@@ -22,6 +22,11 @@ impl Spans {
         format!("{name:<44} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}", at(0.5), at(0.0), at(0.25), at(0.75), at(1.0))
     }
 
+    /// Nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The ratio of each span to the one measured beside it.
     pub fn ratios_to(&self, other: &Self) -> Vec<f64> {
         self.0.iter().zip(&other.0).map(|(span, beside)| span / beside).collect()

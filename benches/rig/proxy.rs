@@ -58,6 +58,12 @@ impl Proxy {
             .map(|(at, _)| *at)
     }
 
+    /// When the engine was first asked to heal a container: to restart it, or to start it where it has exited.
+    pub fn asked_to_heal(&self, id: &str) -> Option<Instant> {
+        let asked = |what| self.when(&Passed::Asked(format!("POST /containers/{id}/{what}")));
+        [asked("restart"), asked("start")].into_iter().flatten().min()
+    }
+
     /// Waits until this has passed.
     pub async fn until(&self, what: &Passed) -> Result<Instant> {
         let begun = Instant::now();
