@@ -7,13 +7,13 @@
 
 mod rig;
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use iaso::system::tasks::Tasks;
 use rig::daemon::Daemon;
 use rig::figures::{Spans, heading};
+use rig::process::{processor_time, resident};
 use rig::{Order, Result, Ward};
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -45,27 +45,9 @@ async fn measure(ward: Ward, runs: usize) -> Result<()> {
             tokio::time::sleep(WINDOW).await;
             spent.push(processor_time(daemon.process())? - before);
         }
-        println!("{}; resident: {}", spent.line(&format!("  {services} services")), resident(daemon.process())?);
+        let (whole, own) = resident(daemon.process())?;
+        let memory = format!("resident: {whole:.1} MiB, of which {own:.1} MiB not of files");
+        println!("{}; {memory}", spent.line(&format!("  {services} services")));
     }
     Ok(())
-}
-
-/// What all its threads have spent so far. One that has ended takes its share with it; the daemon's stay.
-fn processor_time(process: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanos += statistics.split(' ').next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanos))
-}
-
-/// Its resident memory, and the part of it that is no file's.
-fn resident(process: u32) -> Result<String> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let kib = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN)
-    };
-    Ok(format!("{:.1} MiB, of which {:.1} MiB not of files", kib("VmRSS:") / 1024.0, kib("RssAnon:") / 1024.0))
 }

@@ -6,6 +6,7 @@ use iaso_policy::Record;
 use iaso_policy::id::Identity;
 
 use crate::config::validated::Severity;
+use crate::rollouts::CredentialEntry;
 
 /// A record, and whom it is about.
 #[derive(Debug, Clone)]
@@ -35,4 +36,7 @@ pub struct Subject {
 pub trait Listener: Send {
     /// Takes in one entry.
     fn hear(&mut self, entry: &Entry);
+
+    /// Takes in what was done about a credential.
+    fn hear_credential(&mut self, _entry: &CredentialEntry) {}
 }

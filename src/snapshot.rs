@@ -2,16 +2,23 @@
 //! publishes it; nobody else makes one.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use iaso_policy::Now;
 use iaso_policy::id::Identity;
 use iaso_policy::view::ServiceView;
 
+use crate::config::secret::Secret;
 use crate::config::validated::Severity;
 
+mod credentials;
 #[cfg(test)]
 pub(crate) mod example;
+
+pub use self::credentials::{
+    CredentialStatus, CredentialsPicture, OPERATION_BOUNDS, OperationCount, RotationStatus, VaultStatus,
+};
 
 /// How things stood at one moment.
 #[derive(Debug, Clone)]
@@ -26,12 +33,14 @@ pub struct Snapshot {
     pub ready: bool,
     /// Every engine.
     pub hosts: Vec<HostStatus>,
-    /// Every watched service, by name.
-    pub services: Vec<ServiceStatus>,
+    /// Every watched service, by name. Consecutive snapshots share those that stand as before.
+    pub services: Vec<Arc<ServiceStatus>>,
     /// Services of the configuration for which no container exists (yet).
     pub waiting: Vec<Arc<str>>,
     /// The store takes writes.
     pub store: ComponentStatus,
+    /// The configuration as it was last read is in force.
+    pub configuration: ComponentStatus,
     /// Queues that are full or have dropped something, and other trouble of the supervisor's own.
     pub supervisor: ComponentStatus,
     /// Actions that a law forbade, by the law's number.
@@ -53,6 +62,7 @@ impl Snapshot {
             services: Vec::new(),
             waiting: Vec::new(),
             store: fine.clone(),
+            configuration: fine.clone(),
             supervisor: fine,
             law_violations: Vec::new(),
             stale_inputs: 0,
@@ -82,10 +92,12 @@ pub struct HostStatus {
     pub events_connected: bool,
     /// Its version and the API version agreed on, once it was reached.
     pub version: Option<String>,
+    /// What a proxy before it denies, each with what that costs.
+    pub denied: Vec<String>,
 }
 
 /// One watched service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServiceStatus {
     /// The name that people use.
     pub name: Arc<str>,
@@ -110,23 +122,38 @@ pub struct ContainerStatus {
     pub name: String,
     /// Its image, as named when it was created.
     pub image: String,
-    /// Its id's first twelve digits.
-    pub short_id: String,
+    /// Its id.
+    pub id: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// What of its host it sees: the path there, and within.
+    pub mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+impl ContainerStatus {
+    /// Its id's first twelve digits.
+    pub fn short_id(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
 }
 
 /// A check, for people.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CheckStatus {
     /// Its name.
     pub name: Arc<str>,
     /// Its type, such as `http`.
     pub kind: &'static str,
+    /// Of a heartbeat: what a ping over TCP must carry.
+    pub ping_token: Option<Secret>,
+    /// It could not be made last, which says nothing of the service; `evidence` tells why.
+    pub pending: bool,
     /// Its newest result in words, without the body it read: `status 500, expected 200-299`.
     pub evidence: Option<Arc<str>>,
     /// How long its newest probe took, in seconds.
     pub took: Option<f64>,
     /// Passed and failed so far, by this run of Iaso.
     pub counts: (u64, u64),
+    /// When the certificate that its probes were shown ends, in seconds since 1970.
+    pub certificate_expiry: Option<i64>,
 }

@@ -4,7 +4,9 @@
 
 pub mod daemon;
 pub mod figures;
+pub mod process;
 pub mod proxy;
+pub mod simulated;
 
 use std::collections::HashMap;
 use std::io;
@@ -43,8 +45,7 @@ pub fn main<F: Future<Output = Result<()>>>(measure: impl FnOnce(Ward, usize) ->
         println!("not run: no container engine answers `docker version`");
         return ExitCode::SUCCESS;
     }
-    let mut args = std::env::args().skip_while(|arg| arg != "--runs").skip(1);
-    let runs = args.next().and_then(|runs| runs.parse().ok()).unwrap_or(runs);
+    let runs = after("--runs").and_then(|runs| runs.parse().ok()).unwrap_or(runs);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let done = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
@@ -62,6 +63,11 @@ pub fn main<F: Future<Output = Result<()>>>(measure: impl FnOnce(Ward, usize) ->
             ExitCode::FAILURE
         }
     }
+}
+
+/// The argument that follows this one.
+pub fn after(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != flag).nth(1)
 }
 
 /// Where patients are made. When the last clone is dropped, all of them are removed, and their image.

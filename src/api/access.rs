@@ -1,12 +1,14 @@
 //! Who asks, under which id, and what they may.
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use tracing::Instrument;
+
 use super::problem::Problem;
-use crate::system::clock::random_u64;
+use crate::system::clock::{random_u64, stopwatch};
 
 /// Who asks. The listener says so; nothing in a request can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub(super) async fn authorize(request: Request, next: Next) -> Response {
     match Principal::of(request.extensions()) {
         Principal::Socket { .. } => next.run(request).await,
         Principal::Anonymous if is_open(request.method(), request.uri().path()) => next.run(request).await,
+        // Its own token opens it.
+        Principal::Anonymous if request.uri().path().starts_with(super::pings::PATH) => next.run(request).await,
         Principal::Anonymous => Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED")
             .detail("this needs the daemon's Unix socket; open to anyone are /livez, /readyz, /health and /metrics")
             .into_response(),
@@ -62,10 +66,13 @@ fn is_open(method: &Method, path: &str) -> bool {
 }
 
 /// Gives each request its id, and each answer the id, the usual headers and, where it is an error, its problem document.
+/// Every log line that is written while it is answered carries the id.
 pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let id = given_id(&request).unwrap_or_else(|| format!("{:016x}", random_u64()));
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = Problem::complete(next.run(request).await, &id);
+    // As an error, for a span that the log's level leaves out lends its id to no line.
+    let span = tracing::error_span!("request", request_id = %id);
+    let mut response = Problem::complete(answer(request, next).instrument(span).await, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -74,6 +81,18 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}
+
+async fn answer(request: Request, next: Next) -> Response {
+    let took = stopwatch();
+    let (method, by) = (request.method().clone(), Principal::of(request.extensions()).name());
+    // The route, not the path: what a client writes there is its own.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let (status, millis) = (response.status().as_u16(), took().as_millis());
+    tracing::debug!(%method, route, status, by, millis, "request answered");
     response
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use iaso_policy::record::Health;
 use serde::{Deserialize, Serialize};
 
+use super::credentials;
 use super::services::{not_found, time};
 use super::{ApiState, Principal};
 use crate::snapshot::{ComponentStatus, Snapshot};
@@ -57,9 +58,11 @@ pub(super) async fn livez(State(state): State<ApiState>) -> Response {
     yes_or_no(state.heartbeat.is_alive(), "alive", "hanging")
 }
 
-/// 200 once the first round of checks was tried.
+/// 200 once the first round of checks, and of credentials, was tried.
 pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
-    yes_or_no(state.heartbeat.is_alive() && state.snapshot().ready, "ready", "starting")
+    let credentials = state.credentials();
+    let tried = state.snapshot().ready && (credentials.tried || credentials.credentials.is_empty());
+    yes_or_no(state.heartbeat.is_alive() && tried, "ready", "starting")
 }
 
 /// 200 while Iaso can do its work; `?strict=true`: and no service is unhealthy.
@@ -79,7 +82,8 @@ pub(super) async fn health(
     let supervisor = supervisor_status(&snapshot, state.heartbeat.is_alive());
     let mut components = BTreeMap::from([
         ("supervisor".to_owned(), component(supervisor, &snapshot.supervisor)),
-        ("store".to_owned(), component(store_status(&snapshot), &snapshot.store)),
+        ("store".to_owned(), component(healthy_or_degraded(&snapshot.store), &snapshot.store)),
+        ("configuration".to_owned(), component(healthy_or_degraded(&snapshot.configuration), &snapshot.configuration)),
     ]);
     for host in &snapshot.hosts {
         let status = match (host.link.up, host.events_connected) {
@@ -88,6 +92,24 @@ pub(super) async fn health(
             (false, _) => Status::Unhealthy,
         };
         components.insert(format!("docker/{}", host.name), component(status, &host.link));
+    }
+    for (name, goes_through, since) in state.meters.clients() {
+        let (status, message) = if goes_through {
+            (Status::Healthy, None)
+        } else {
+            (Status::Unhealthy, Some("its calls failed in a row; it is tried again now and then".to_owned()))
+        };
+        let since = time(now, since);
+        components.insert(name, Component { status, since, message: message.filter(|_| may_read_messages) });
+    }
+    // After the clients: the session with Vault tells more than whether its calls go through.
+    let credentials = state.credentials();
+    if let Some(vault) = &credentials.vault {
+        components.insert("vault".to_owned(), component(credentials::vault_health(vault), &vault.link));
+    }
+    for credential in &credentials.credentials {
+        let name = format!("credential/{}", credential.name);
+        components.insert(name, component(credentials::health(credential), &credential.component));
     }
     let status = overall(&snapshot, supervisor, components.values().map(|part| part.status));
     let services = counts(&snapshot);
@@ -137,9 +159,9 @@ fn supervisor_status(snapshot: &Snapshot, alive: bool) -> Status {
     }
 }
 
-/// A store that is down costs history and half of the budgets, never healing.
-fn store_status(snapshot: &Snapshot) -> Status {
-    if snapshot.store.up { Status::Healthy } else { Status::Degraded }
+/// A store that is down costs history and half of the budgets, a configuration that was refused what it says: never healing.
+const fn healthy_or_degraded(part: &ComponentStatus) -> Status {
+    if part.up { Status::Healthy } else { Status::Degraded }
 }
 
 /// Iaso cannot do its work without its supervisor, or when no engine at all can be reached; anything less is a lack.

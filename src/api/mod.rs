@@ -3,8 +3,10 @@
 //! One router serves every listener. The listener says who asks ([`Principal`]), one layer decides what they may.
 
 mod access;
+pub mod credentials;
 pub mod health;
 pub mod listen;
+mod pings;
 pub mod problem;
 pub mod services;
 #[cfg(test)]
@@ -15,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use iaso_policy::id::Identity;
@@ -32,9 +34,10 @@ use tower_http::timeout::TimeoutLayer;
 pub use access::Principal;
 
 use crate::orders;
-use crate::snapshot::{ServiceStatus, Snapshot};
+use crate::snapshot::{CredentialsPicture, ServiceStatus, Snapshot};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
+use crate::system::meters::Meters;
 
 /// A request that takes longer is answered 503.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
@@ -49,6 +52,10 @@ pub struct ApiState {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The supervisor's ear.
     pub orders: mpsc::Sender<orders::Request>,
+    /// How credentials stand.
+    pub credentials: watch::Receiver<Arc<CredentialsPicture>>,
+    /// The ear of what keeps them.
+    pub credential_orders: mpsc::Sender<orders::CredentialRequest>,
     /// The supervisor's sign of life.
     pub heartbeat: Heartbeat,
     /// The time.
@@ -57,9 +64,16 @@ pub struct ApiState {
     pub timeline: Arc<dyn Timeline>,
     /// Makes the metrics' exposition.
     pub metrics: Arc<dyn Fn() -> Bytes + Send + Sync>,
+    /// What the clients of foreign systems tell of them.
+    pub meters: Meters,
     /// Explains a service from its newest records, as JSON.
     pub explain: fn(&Snapshot, &ServiceStatus, &[Record], Now) -> serde_json::Value,
+    /// Takes a service's ping for one of its checks.
+    pub ping: Arc<Ping>,
 }
+
+/// Takes a ping: the service's name, and its check's.
+pub type Ping = dyn Fn(&str, &str) + Send + Sync;
 
 /// Reads what was decided.
 pub trait Timeline: Send + Sync {
@@ -70,6 +84,10 @@ pub trait Timeline: Send + Sync {
 impl ApiState {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
+    }
+
+    fn credentials(&self) -> Arc<CredentialsPicture> {
+        Arc::clone(&self.credentials.borrow())
     }
 }
 
@@ -86,6 +104,18 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/services/{name}/restart", post(services::restart))
         .route("/api/v1/services/{name}/pause", post(services::pause))
         .route("/api/v1/services/{name}/resume", post(services::resume))
+        .route("/api/v1/credentials", get(credentials::list))
+        .route("/api/v1/credentials/{name}", get(credentials::one))
+        .route("/api/v1/credentials/{name}/plan", get(credentials::plan))
+        .route("/api/v1/credentials/{name}/refresh", post(credentials::refresh))
+        .route("/api/v1/credentials/{name}/rotate", post(credentials::rotate))
+        .route("/api/v1/credentials/{name}/rollback", post(credentials::rollback))
+        .route(
+            "/api/v1/credentials/{name}/value",
+            put(credentials::set).layer(DefaultBodyLimit::max(credentials::LARGEST_VALUE)),
+        )
+        .route("/api/v1/heartbeat/{name}", post(pings::service))
+        .route("/api/v1/heartbeat/{name}/{check}", post(pings::check))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(from_fn(access::authorize))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))

@@ -40,7 +40,7 @@ pub struct Services {
 }
 
 /// One service, in short. Times are ISO 8601, words are the policy's.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Summary {
     /// Its name.
     pub name: String,
@@ -188,7 +188,7 @@ pub(super) async fn resume(
 async fn order(state: &ApiState, service: String, order: Order, who: Principal, request_id: &str) -> Response {
     let by = who.name();
     let (reply, answer) = oneshot::channel();
-    let request = Request { service: service.clone(), order, by: by.clone(), reply };
+    let request = Request { service: service.clone(), order, request_id: request_id.to_owned(), by: by.clone(), reply };
     match state.orders.try_send(request) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(_)) => {
@@ -198,7 +198,7 @@ async fn order(state: &ApiState, service: String, order: Order, who: Principal, 
         Err(mpsc::error::TrySendError::Closed(_)) => return stopping().into_response(),
     }
     let Ok(reply) = answer.await else { return stopping().into_response() };
-    tracing::debug!(request_id, by, service, ?order, ?reply, "order answered");
+    tracing::debug!(by, service, ?order, ?reply, "order answered");
     match reply {
         Reply::NoSuchService => not_found(&service).into_response(),
         Reply::Answered(answer) => answered(answer, service, request_id),
@@ -230,24 +230,29 @@ fn accepted(id: String, service: String, begun: bool) -> Response {
     (StatusCode::ACCEPTED, Json(Accepted { id, service, begun })).into_response()
 }
 
-fn unavailable(code: &str, detail: impl Into<String>) -> Problem {
+pub(super) fn unavailable(code: &str, detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code).detail(detail)
 }
 
-fn stopping() -> Problem {
+pub(super) fn stopping() -> Problem {
     unavailable("STOPPING", "Iaso is stopping and takes no orders")
 }
 
 /// The problem of a name that no service has. Only a fit name is repeated.
 pub(super) fn not_found(name: &str) -> Problem {
-    let fit = (1..=255).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    let detail = if fit { format!("there is no service `{name}`") } else { "this is no service's name".to_owned() };
+    let detail =
+        if fit(name) { format!("there is no service `{name}`") } else { "this is no service's name".to_owned() };
     Problem::new(StatusCode::NOT_FOUND, "SERVICE_NOT_FOUND").detail(detail)
 }
 
+/// Whether a text may be a name.
+pub(super) fn fit(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServiceStatus> {
-    snapshot.services.iter().find(|service| *service.name == *name)
+    snapshot.services.iter().map(|service| &**service).find(|service| *service.name == *name)
 }
 
 fn summary(service: &ServiceStatus, now: Now) -> Summary {
@@ -279,7 +284,10 @@ fn summary(service: &ServiceStatus, now: Now) -> Summary {
 /// The moment `mono` on the wall clock of `now`, ISO 8601 in UTC to the millisecond.
 pub(super) fn time(now: Now, mono: Mono) -> String {
     let Wall(wall) = now.wall;
-    Timestamp::from_millisecond(wall.saturating_add(mono.0.saturating_sub(now.mono.0)))
-        .map(|time| format!("{time:.3}"))
-        .unwrap_or_default()
+    moment(wall.saturating_add(mono.0.saturating_sub(now.mono.0)))
+}
+
+/// So many milliseconds after 1970, likewise.
+pub(super) fn moment(millis: i64) -> String {
+    Timestamp::from_millisecond(millis).map(|time| format!("{time:.3}")).unwrap_or_default()
 }

@@ -1,4 +1,8 @@
 use std::net::SocketAddr;
+mod credentials;
+mod heartbeat;
+
+use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -15,8 +19,11 @@ use tower::ServiceExt;
 
 use super::listen::{Limits, Listener, serve};
 use super::*;
+use crate::config::secret::Secret;
 use crate::orders::Reply;
+use crate::snapshot::CheckStatus;
 use crate::snapshot::example::{broken, down, held, service, snapshot};
+use crate::system::meters::{Breaker, Meters};
 use crate::system::tasks::Tasks;
 
 const ROOT: Principal = Principal::Socket { uid: 0, gid: 0, pid: Some(1) };
@@ -44,25 +51,33 @@ struct Rig {
     state: ApiState,
     snapshots: watch::Sender<Arc<Snapshot>>,
     orders: mpsc::Receiver<orders::Request>,
+    pictures: watch::Sender<Arc<CredentialsPicture>>,
+    kept: mpsc::Receiver<orders::CredentialRequest>,
 }
 
 impl Rig {
     fn new() -> Self {
         let mut picture = snapshot();
-        picture.services = vec![service("api"), broken("web", Trouble::EngineUnhealthy)];
-        picture.services[1].view.hold = held(Hold::Backoff, Some(40));
+        picture.services = vec![service("api").into(), broken("web", Trouble::EngineUnhealthy).into()];
+        Arc::make_mut(&mut picture.services[1]).view.hold = held(Hold::Backoff, Some(40));
         let (snapshots, receiver) = watch::channel(Arc::new(picture));
         let (sender, orders) = mpsc::channel(1);
+        let (pictures, credentials) = watch::channel(Arc::default());
+        let (credential_orders, kept) = mpsc::channel(1);
         let state = ApiState {
             snapshots: receiver,
             orders: sender,
+            credentials,
+            credential_orders,
             heartbeat: Heartbeat::new(),
             clock: Clock::new(),
             timeline: Arc::new(Nothing),
             metrics: Arc::new(|| Bytes::from_static(b"up 1\n")),
+            meters: Meters::new(Clock::new()),
             explain: |_, service, _, _| json!({ "problem": format!("{} is fine", service.name) }),
+            ping: Arc::new(|_, _| {}),
         };
-        Self { state, snapshots, orders }
+        Self { state, snapshots, orders, pictures, kept }
     }
 
     fn change(&self, change: impl FnOnce(&mut Snapshot)) {
@@ -155,7 +170,7 @@ async fn health_counts_services_and_tells_components() {
         assert_eq!(report["services"][key], count, "{key}: {report}");
     }
     let components: Vec<&String> = report["components"].as_object().unwrap().keys().collect();
-    assert_eq!(components, ["docker/local", "store", "supervisor"]);
+    assert_eq!(components, ["configuration", "docker/local", "store", "supervisor"]);
 }
 
 #[tokio::test]
@@ -178,6 +193,30 @@ async fn health_is_degraded_without_a_store_and_unhealthy_without_an_engine() {
     rig.change(|picture| picture.hosts[1].link = down("connection refused"));
     let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
     assert_eq!((health.status, &health.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
+}
+
+#[tokio::test]
+async fn a_reporter_that_is_left_alone_degrades_health_until_a_trial_succeeds() {
+    let rig = Rig::new();
+    let reporter = async || {
+        let report = rig.ask(ROOT, "GET", "/health").await.json();
+        let part = report["components"]["reporter/webhook"].clone();
+        (report["status"].clone(), part["status"].clone(), part["since"].clone(), part["message"].is_string())
+    };
+    rig.state.meters.breaker("reporter/webhook", Breaker::Closed);
+    let (status, part, since, has_message) = reporter().await;
+    assert_eq!((status, part, has_message), (json!("healthy"), json!("healthy"), false));
+    assert!(since.as_str().unwrap().ends_with('Z'), "{since}");
+    for state in [Breaker::Open, Breaker::HalfOpen] {
+        rig.state.meters.breaker("reporter/webhook", state);
+        let (status, part, _, has_message) = reporter().await;
+        assert_eq!((status, part, has_message), (json!("degraded"), json!("unhealthy"), true), "{state:?}");
+        let anyone = rig.ask(Principal::Anonymous, "GET", "/health").await;
+        assert_eq!(anyone.status, StatusCode::OK);
+        assert!(anyone.json()["components"]["reporter/webhook"].get("message").is_none(), "{}", anyone.text);
+    }
+    rig.state.meters.breaker("reporter/webhook", Breaker::Closed);
+    assert_eq!(reporter().await.0, json!("healthy"));
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! Puts the daemon together: edges around a supervisor, started in order, ended in order.
 
 pub mod commands;
+mod containers;
+pub mod init;
 mod own;
 pub mod probe;
+pub mod probers;
+pub mod reload;
 pub mod replay;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,18 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::listen::{Limits, Listener as Socket, serve};
 use crate::api::{ApiState, Timeline, router};
+use crate::app::containers::ServiceContainers;
+use crate::app::reload::Reloads;
 use crate::config::validated::Config;
+use crate::credentials;
 use crate::engine::watch::Watch;
 use crate::engine::{ContainerId, Engine};
+use crate::in_use::CredentialValues;
 use crate::journal::Listener;
 use crate::probe::address::EngineSite;
+use crate::probe::heartbeat::Heartbeats;
 use crate::probe::scheduler::{Prober, Scheduler};
+use crate::report::Reporters;
 use crate::snapshot::Snapshot;
 use crate::store::flight::{self, Recorder};
 use crate::store::{Store, StoreError};
 use crate::supervisor::{HostPort, Ports, Supervisor};
 use crate::system::clock::{Clock, random_u64, stopwatch};
 use crate::system::heartbeat::Heartbeat;
+use crate::system::meters::Meters;
+use crate::system::resolver::Resolver;
+use crate::system::systemd::Manager;
 use crate::system::tasks::Tasks;
 use crate::telemetry::explain;
 use crate::telemetry::logs::LogLines;
@@ -42,12 +56,19 @@ const RESULTS: usize = 4096;
 /// Orders that may wait.
 const ORDERS: usize = 64;
 
+/// Words from `credentials/` that may wait for the supervisor.
+const CREDENTIALS: usize = 64;
+
 /// The world outside, as the daemon meets it: real in `iaso run`, simulated or made for the purpose in demo and tests.
 pub struct Edges {
     /// One for each host of the configuration, in its order, and where it is.
     pub engines: Vec<(Arc<dyn Engine>, EngineSite)>,
     /// Carries out probes.
     pub prober: Prober,
+    /// Where pings of the services are noted, and what the prober reads.
+    pub heartbeats: Heartbeats,
+    /// Where the values of credentials are noted, and what the prober reads.
+    pub in_use: CredentialValues,
     /// The container that Iaso runs in.
     pub own: Option<ContainerId>,
     /// Where `/health` and `/metrics` are served; none: nowhere.
@@ -58,6 +79,12 @@ pub struct Edges {
     pub data_dir: PathBuf,
     /// Shows that the supervisor steps.
     pub heartbeat: Heartbeat,
+    /// The service manager that started it.
+    pub manager: Manager,
+    /// How it comes to another configuration; none: not at all.
+    pub reloads: Option<Reloads>,
+    /// What the clients of foreign systems and reloads count.
+    pub meters: Meters,
     /// Who else hears what is decided.
     pub listeners: Vec<Box<dyn Listener>>,
     /// Told, once, where it listens and how to follow what it sees.
@@ -107,6 +134,7 @@ pub enum StartError {
 pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()>) -> Result<Ended, StartError> {
     let grace = config.daemon.shutdown_grace;
     let (clock, tasks, heartbeat) = (Clock::new(), Tasks::new(), edges.heartbeat);
+    let heartbeats = edges.heartbeats;
     let http = match edges.listen {
         Some(address) => Some(Socket::tcp(address).await.map_err(|error| StartError::Listen { address, error })?),
         None => None,
@@ -124,12 +152,24 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         .ok();
     let (results, checked) = mpsc::channel(RESULTS);
     let probes = Scheduler::start(&tasks, clock, edges.prober, results);
+    let names = config.hosts.iter().map(|host| Arc::from(host.name.as_str()));
+    let engines: Vec<_> = names.zip(edges.engines.iter().map(|(engine, _)| Arc::clone(engine))).collect();
     let hosts = edges.engines.into_iter().map(|(engine, site)| watch_host(&tasks, clock, engine, site)).collect();
     let (orders, ordered) = mpsc::channel(ORDERS);
+    let (rereads, reread) = mpsc::channel(1);
+    let (to_supervisor, from_credentials) = mpsc::channel(CREDENTIALS);
     let config = Arc::new(config);
     let (snapshots, seen) = watch::channel(Arc::new(Snapshot::nothing(clock.now())));
-    let metrics = Metrics::new(clock, seen.clone(), tasks.clone())?;
+    edges.meters.configured(true);
+    let (pictures, pictured) = watch::channel(Arc::default());
+    let (credential_orders, credentials_ordered) = mpsc::channel(ORDERS);
+    let metrics = Metrics::new(clock, seen.clone(), pictured.clone(), tasks.clone(), edges.meters.clone())?;
     let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(LogLines::new()), Box::new(metrics.listener())];
+    match Reporters::start(&config.reporters, &tasks, &Resolver::system(clock), &seen, &edges.meters) {
+        Ok(reporters) => listeners.push(Box::new(reporters)),
+        // Healing matters more than telling.
+        Err(error) => tracing::error!(%error, "nobody is told what is done"),
+    }
     listeners.extend(edges.listeners);
     let ports = Ports {
         hosts,
@@ -138,28 +178,63 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         store: store.clone(),
         recorder,
         orders: ordered,
+        credentials: from_credentials,
+        rereads: reread,
         listeners,
         snapshots,
         heartbeat: heartbeat.clone(),
         tasks: tasks.clone(),
         clock,
     };
-    let supervisor = Supervisor::new(config, edges.own, seed, restored, ports);
+    let supervisor = Supervisor::new(Arc::clone(&config), edges.own, seed, restored, ports);
 
     let stop_supervisor = CancellationToken::new();
     let mut supervising = tasks.spawn("supervisor", supervisor.run(stop_supervisor.clone()));
+    let setup = credentials::start::Setup {
+        data_dir: edges.data_dir,
+        services: Arc::new(ServiceContainers { engines, snapshots: seen.clone() }),
+        resolver: Resolver::system(clock),
+        meters: edges.meters.clone(),
+        tasks: tasks.clone(),
+    };
+    let ports = credentials::Ports {
+        supervisor: to_supervisor,
+        orders: credentials_ordered,
+        pictures,
+        in_use: edges.in_use,
+        snapshots: seen.clone(),
+        clock,
+        observe: config.fleet.observe,
+        seed,
+    };
+    // Healing goes on without credentials; what uses them goes on with what it has.
+    if let Err(error) = credentials::start::start(&config, setup, ports).await {
+        tracing::error!(%error, "credentials are not kept");
+    }
     let state = ApiState {
         snapshots: seen.clone(),
         orders,
+        credentials: pictured,
+        credential_orders,
         heartbeat,
         clock,
         timeline: Arc::new(StoreTimeline(store.clone())),
         metrics: Arc::new(move || metrics.exposition()),
+        meters: edges.meters.clone(),
         explain: explain::explain_json,
+        ping: Arc::new(move |service, check| heartbeats.ping(service, check)),
     };
     for listener in http.into_iter().chain(socket) {
         let serving = serve(listener, router(state.clone()), tasks.clone(), tasks.stop_token(), Limits::default());
         tasks.spawn("http", serving);
+    }
+    let (manager, stop) = (edges.manager, tasks.stop_token());
+    manager.ready();
+    let telling = status::tell(seen.clone(), manager.clone());
+    tasks.spawn("status", stop.clone().run_until_cancelled_owned(telling));
+    if let Some(reloads) = edges.reloads {
+        let reloading = reloads.run(rereads, manager.clone(), edges.meters);
+        tasks.spawn("reload", stop.run_until_cancelled_owned(reloading));
     }
     (edges.on_start)(Started { address, snapshots: seen });
 
@@ -167,6 +242,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         ended = &mut supervising => Some(death(ended)),
         () = shutdown => None,
     };
+    manager.stopping();
     let spent = stopwatch();
     let left = || grace.saturating_sub(spent());
     let died = match died {

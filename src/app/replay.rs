@@ -8,17 +8,18 @@ use iaso_policy::action::Action;
 use iaso_policy::id::{Identity, ServiceId};
 use iaso_policy::input::Input;
 use iaso_policy::record::Event;
-use iaso_policy::{Now, Policy};
+use iaso_policy::{Now, Policy, Record};
+use serde_json::json;
 
 use super::commands::Failure;
 use crate::store::flight;
 
-/// Prints one line for each decision of a segment, or of every segment in a folder. `anyway` accepts a recording of another
-/// version.
+/// Prints one line for each decision of a segment, or of every segment in a folder: in words, or as a JSON document. `anyway`
+/// accepts a recording of another version.
 ///
 /// # Errors
 /// When a file cannot be read, is not a recording, or is another version's.
-pub fn print(path: &Path, anyway: bool) -> Result<(), Failure> {
+pub fn print(path: &Path, anyway: bool, as_json: bool) -> Result<(), Failure> {
     let read = |error: io::Error| Failure::No(format!("{}: {error}", path.display()));
     let segments = if path.is_dir() { flight::segments(path).map_err(read)? } else { vec![path.to_owned()] };
     if segments.is_empty() {
@@ -26,7 +27,7 @@ pub fn print(path: &Path, anyway: bool) -> Result<(), Failure> {
     }
     let mut out = io::stdout().lock();
     for segment in segments {
-        match replay(&segment, anyway, &mut out) {
+        match replay(&segment, anyway, as_json, &mut out) {
             Ok(()) => {}
             // A reader that has seen enough, such as `head`, is no failure.
             Err(Problem::Output) => return Ok(()),
@@ -41,11 +42,16 @@ enum Problem {
     Recording(String),
 }
 
-fn replay(segment: &Path, anyway: bool, out: &mut impl Write) -> Result<(), Problem> {
+fn replay(segment: &Path, anyway: bool, as_json: bool, out: &mut impl Write) -> Result<(), Problem> {
     let recording = |error: flight::FlightError| Problem::Recording(error.to_string());
     let (header, lines) = flight::read::<Policy>(segment, anyway).map_err(recording)?;
-    writeln!(out, "{}: version {}, seed {:016x}", segment.display(), header.version, header.seed)
-        .map_err(|_| Problem::Output)?;
+    let seed = format!("{:016x}", header.seed);
+    let head = if as_json {
+        json!({ "segment": segment.display().to_string(), "version": header.version, "seed": seed }).to_string()
+    } else {
+        format!("{}: version {}, seed {seed}", segment.display(), header.version)
+    };
+    writeln!(out, "{head}").map_err(|_| Problem::Output)?;
     let mut policy: Policy = header.state;
     let mut names: BTreeMap<ServiceId, Identity> =
         policy.identities().map(|(service, identity)| (service, identity.clone())).collect();
@@ -57,11 +63,16 @@ fn replay(segment: &Path, anyway: bool, out: &mut impl Write) -> Result<(), Prob
         }
         policy.step(line.now, line.input, &mut actions);
         for action in actions.drain(..) {
-            if let Some(text) = decision(&action) {
-                let (service, text) = text;
-                let name = names.get(&service).map_or_else(|| "?".into(), Identity::short_name);
-                writeln!(out, "{}  {name}  {text}", stamp(line.now)).map_err(|_| Problem::Output)?;
-            }
+            let Some((record, what)) = decision(&action) else { continue };
+            let name = names.get(&record.service).map_or_else(|| "?".into(), Identity::short_name);
+            let (at, incident) = (stamp(line.now), record.incident.map(|incident| incident.to_string()));
+            let told = if as_json {
+                let event = record.event.name();
+                json!({ "at": at, "service": name, "event": event, "what": what, "incident": incident }).to_string()
+            } else {
+                format!("{at}  {name}  {what}{}", incident.map(|id| format!(" [{id}]")).unwrap_or_default())
+            };
+            writeln!(out, "{told}").map_err(|_| Problem::Output)?;
         }
     }
     Ok(())
@@ -72,10 +83,9 @@ fn stamp(now: Now) -> String {
 }
 
 /// What a person would call a decision; the rest is housekeeping.
-fn decision(action: &Action) -> Option<(ServiceId, String)> {
+fn decision(action: &Action) -> Option<(&Record, String)> {
     match action {
         Action::Record(record) => {
-            let incident = record.incident.map(|incident| format!(" [{incident}]")).unwrap_or_default();
             let what = match record.event {
                 Event::Begun { step, ordinal, attempt, .. } => {
                     format!("begins {} (attempt {ordinal}, {attempt})", step.name())
@@ -88,12 +98,13 @@ fn decision(action: &Action) -> Option<(ServiceId, String)> {
                 Event::Unheld { reason } => format!("holds no more: {}", reason.name()),
                 event => event.name().replace('_', " "),
             };
-            Some((record.service, format!("{what}{incident}")))
+            Some((record, what))
         }
         Action::Operate(_)
         | Action::Probe { .. }
         | Action::Look { .. }
         | Action::Cadence { .. }
-        | Action::Answer { .. } => None,
+        | Action::Answer { .. }
+        | Action::RolledOut { .. } => None,
     }
 }

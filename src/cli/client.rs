@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -36,7 +37,7 @@ pub enum Daemon {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon answers at {at}: {error} (is `iaso run` up? --socket or IASO_SOCKET name another socket)")]
+    #[error("no daemon answers at {at}: {error}")]
     NoDaemon {
         /// Where.
         at: String,
@@ -44,7 +45,7 @@ pub enum ClientError {
         error: io::Error,
     },
     /// The socket is not for this user.
-    #[error("not permitted to use {0}: it is for root and the members of group iaso")]
+    #[error("not permitted to use {0}")]
     NotPermitted(PathBuf),
     /// It listens and does not answer.
     #[error("the daemon at {0} does not answer within {TIMEOUT:?}")]
@@ -57,6 +58,17 @@ pub enum ClientError {
         /// What is wrong with it.
         error: String,
     },
+    /// It knows no service of this name.
+    #[error("{detail}{}", .hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+    NoSuchService {
+        /// What the daemon says.
+        detail: String,
+        /// What was probably meant.
+        hint: Option<String>,
+    },
+    /// What should be handed over cannot be.
+    #[error("{0}")]
+    NoValue(String),
     /// It answers with an error.
     #[error("{}", .0.detail.as_deref().unwrap_or(&.0.title))]
     Refused(Box<Problem>),
@@ -69,12 +81,30 @@ impl ClientError {
             Self::NoDaemon { .. } | Self::TimedOut(_) => Exit::Unavailable,
             Self::NotPermitted(_) => Exit::NotPermitted,
             Self::Malformed { .. } => Exit::Internal,
+            Self::NoSuchService { .. } | Self::NoValue(_) => Exit::No,
             Self::Refused(problem) => match problem.status {
                 401 | 403 => Exit::NotPermitted,
                 404 | 409 => Exit::No,
                 503 => Exit::Unavailable,
                 _ => Exit::Internal,
             },
+        }
+    }
+
+    /// What can be done about it, where that is not plain.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NoDaemon { .. } => Some(
+                "Is it running? `systemctl status iaso` tells, `iaso run` starts it; --socket or IASO_SOCKET name \
+                 another socket.",
+            ),
+            Self::NotPermitted(_) => {
+                Some("It is for root and the members of group iaso: use sudo, or join the group and sign in again.")
+            }
+            Self::TimedOut(_) => Some("Its log may tell why: `journalctl -u iaso`. A restart of it is safe."),
+            Self::Malformed { .. } => Some("`iaso version` tells this version; is it Iaso that listens there?"),
+            Self::NoSuchService { hint: None, .. } => Some("`iaso status` lists them."),
+            Self::NoSuchService { .. } | Self::NoValue(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -85,7 +115,7 @@ impl Daemon {
     /// # Errors
     /// When no daemon answers, or it answers with an error or with something else.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.exchange(Method::GET, path).await
+        self.exchange(Method::GET, path, Bytes::new()).await
     }
 
     /// Gives an order.
@@ -93,13 +123,19 @@ impl Daemon {
     /// # Errors
     /// When no daemon answers, or it refuses.
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.exchange(Method::POST, path).await
+        self.exchange(Method::POST, path, Bytes::new()).await
     }
 
-    async fn exchange<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        let (status, body) = tokio::time::timeout(TIMEOUT, self.send(method, path))
-            .await
-            .map_err(|_| ClientError::TimedOut(self.place()))??;
+    /// Hands something over.
+    ///
+    /// # Errors
+    /// When no daemon answers, or it refuses.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<T, ClientError> {
+        self.exchange(Method::PUT, path, body).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let (status, body) = self.answer(method, path, body).await?;
         if !status.is_success() {
             return Err(match serde_json::from_slice(&body) {
                 Ok(problem) => ClientError::Refused(Box::new(problem)),
@@ -109,25 +145,38 @@ impl Daemon {
         serde_json::from_slice(&body).map_err(|error| self.malformed(error))
     }
 
+    /// Asks for a document that tells of trouble by its status too.
+    ///
+    /// # Errors
+    /// When no daemon answers, or with something else.
+    pub async fn report<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let (_, body) = self.answer(Method::GET, path, Bytes::new()).await?;
+        serde_json::from_slice(&body).map_err(|error| self.malformed(error))
+    }
+
     /// The status of the answer alone.
     ///
     /// # Errors
     /// When no daemon answers.
     pub async fn status(&self, path: &str) -> Result<StatusCode, ClientError> {
-        let answer = tokio::time::timeout(TIMEOUT, self.send(Method::GET, path)).await;
-        answer.map_err(|_| ClientError::TimedOut(self.place()))?.map(|(status, _)| status)
+        self.answer(Method::GET, path, Bytes::new()).await.map(|(status, _)| status)
     }
 
-    async fn send(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let answer = tokio::time::timeout(TIMEOUT, self.send(method, path, body)).await;
+        answer.map_err(|_| ClientError::TimedOut(self.place()))?
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
         let answer = match self {
             Self::Socket(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| unreached(socket, error))?;
-                exchange(stream, method, path).await
+                exchange(stream, method, path, body).await
             }
             Self::Tcp(address) => {
                 let connected = TcpStream::connect(address).await;
                 let stream = connected.map_err(|error| ClientError::NoDaemon { at: self.place(), error })?;
-                exchange(stream, method, path).await
+                exchange(stream, method, path, body).await
             }
         };
         answer.map_err(|error| self.malformed(error))
@@ -146,8 +195,13 @@ impl Daemon {
 }
 
 fn unreached(socket: &Path, error: io::Error) -> ClientError {
+    // The system says of a file that is no socket only that the connection was refused.
+    let other = std::fs::metadata(socket).is_ok_and(|found| !found.file_type().is_socket());
     match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::NotPermitted(socket.to_owned()),
+        _ if other => {
+            ClientError::NoDaemon { at: socket.display().to_string(), error: io::Error::other("this is no socket") }
+        }
         _ => ClientError::NoDaemon { at: socket.display().to_string(), error },
     }
 }
@@ -155,17 +209,20 @@ fn unreached(socket: &Path, error: io::Error) -> ClientError {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One request and its whole answer on a connection of its own.
-async fn exchange<S>(stream: S, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure>
+async fn exchange<S>(stream: S, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder().method(method).uri(path).header("host", "iaso").body(Empty::<Bytes>::new())?;
+    let request = Request::builder().method(method).uri(path).header("host", "iaso").body(Full::new(body))?;
     let exchange = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await?.to_bytes();
-        Ok((status, body))
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| if error.is::<LengthLimitError>() { "it is larger than 64 MiB".into() } else { error })?;
+        Ok((status, body.to_bytes()))
     };
     // The connection does the work, and ends when the exchange has let go of it.
     let (answer, _) = futures_util::future::join(exchange, connection).await;

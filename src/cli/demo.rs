@@ -1,11 +1,10 @@
-//! `iaso demo`, and the program inside its containers.
-
-use std::process::ExitCode;
+//! `iaso demo`.
 
 use clap::Args;
 
-use super::{wants_colour, work};
-use crate::demo::{self, Options, patient};
+use super::terminal::Look;
+use crate::app::commands::Failure;
+use crate::demo::{self, Options};
 
 /// How the demo is shown.
 #[derive(Debug, Args)]
@@ -19,21 +18,8 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self) -> ExitCode {
+    pub(super) async fn run(self, look: Look) -> Result<(), Failure> {
         let Self { simulated, keep } = self;
-        work(2, demo::run(Options { simulated, keep, colour: wants_colour() }))
-    }
-}
-
-/// The program inside the containers.
-#[derive(Debug, Args)]
-pub(super) struct Patient {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
-}
-
-impl Patient {
-    pub(super) fn run(self) -> ExitCode {
-        patient::run(self.args.into_iter())
+        demo::run(Options { simulated, keep, colour: look.colour }).await
     }
 }

@@ -1,9 +1,11 @@
-//! The table of services.
+//! The table of services: the worst first, and all of them counted at the end, where a terminal shows it.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::api::services::{Services, Summary};
+use super::ask::Status;
+use super::terminal::Look;
+use crate::api::services::Summary;
 use crate::telemetry::words;
 
 const GREEN: &str = "\u{1b}[32m";
@@ -11,29 +13,110 @@ const YELLOW: &str = "\u{1b}[33m";
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// Every service, a line each; columns as wide as they need.
-pub(super) fn services(answer: &Services, colour: bool) -> String {
+/// How a service may be, the worst first.
+const HEALTHS: [&str; 7] = ["unhealthy", "degraded", "unknown", "starting", "stopped", "paused", "healthy"];
+
+/// A name is not made shorter than this, however narrow the terminal.
+const SHORTEST_NAME: usize = 12;
+/// What the last column keeps before names are made shorter.
+const DOING: usize = 20;
+
+const NOBODY: &str = "\
+No service is watched yet: label a container with iaso.enable=true or autoheal=true, or name it in the
+configuration, which `iaso init` proposes.
+";
+
+/// Every service, a line each; columns as wide as they need, lines no longer than the terminal.
+pub(super) fn services(status: &Status, look: Look) -> String {
     let mut text = String::new();
-    let rows: Vec<[String; 4]> = answer.services.iter().map(row).collect();
-    if rows.is_empty() {
-        text.push_str("No service is watched yet: label a container with iaso.enable=true or autoheal=true.\n");
+    let mut services: Vec<&Summary> = status.services.services.iter().collect();
+    services.sort_by_key(|service| (rank(&service.health), &service.name));
+    let mut cells: Vec<[String; 4]> = services.iter().map(|service| row(service)).collect();
+    if cells.is_empty() {
+        text.push_str(NOBODY);
     } else {
-        let head = ["SERVICE", "HEALTH", "FOR", "IASO"];
-        let widths: [usize; 3] = std::array::from_fn(|column| {
-            rows.iter().map(|row| row[column].len()).chain([head[column].len()]).max().unwrap_or_default()
-        });
-        line(&mut text, &head.map(str::to_owned), widths, None);
-        for row in &rows {
-            line(&mut text, row, widths, colour.then(|| shade(&row[1])));
+        cells.insert(0, ["SERVICE", "HEALTH", "FOR", "IASO"].map(str::to_owned));
+        let shortened = look.width.is_some_and(|width| fit(&mut cells, width));
+        let widths: [usize; 3] = std::array::from_fn(|column| widest(&cells, column));
+        for (row, at) in cells.iter().zip(0..) {
+            line(&mut text, row, widths, (look.colour && at > 0).then(|| shade(&row[1])));
         }
+        if shortened {
+            text.push_str("Some lines were shortened to fit; `iaso status | cat` shows them whole.\n");
+        }
+        text.push_str(&count(&services));
     }
-    for name in &answer.waiting {
+    for (name, part) in status.components.iter().filter(|(_, part)| part.status != "healthy") {
+        let message = part.message.as_deref().map(|message| format!(": {}", words::printable(message)));
+        let _ = writeln!(text, "{name} is {} since {}{}", part.status, part.since, message.unwrap_or_default());
+    }
+    for name in &status.services.waiting {
         let _ = writeln!(text, "{name} is configured, and no container of it exists yet.");
     }
-    if answer.observe {
+    if status.services.observe {
         text.push_str("Iaso runs with --observe: it decides and touches nothing.\n");
     }
     text
+}
+
+/// Keeps what programs in containers may have written from steering the terminal.
+pub(super) fn fit_for_a_terminal(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+fn rank(health: &str) -> usize {
+    HEALTHS.iter().position(|known| *known == health).unwrap_or(0)
+}
+
+/// `12 services: 1 unhealthy, 11 healthy`.
+fn count(services: &[&Summary]) -> String {
+    let of = |health: &&str| services.iter().filter(|service| service.health == **health).count();
+    let counts = HEALTHS.iter().map(|health| (of(health), health)).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, health)| format!("{count} {health}")).collect();
+    let noun = if services.len() == 1 { "service" } else { "services" };
+    format!("{} {noun}: {}.\n", services.len(), counts.join(", "))
+}
+
+/// Shortens the last column, then the names, to lines of `width` columns; whether there was need to.
+fn fit(rows: &mut [[String; 4]], width: usize) -> bool {
+    let fixed = widest(rows, 1) + widest(rows, 2) + 3 * 2;
+    let room = width.saturating_sub(fixed);
+    let doing = widest(rows, 3).min(DOING);
+    let names = room.saturating_sub(doing).max(SHORTEST_NAME).min(widest(rows, 0));
+    let rest = room.saturating_sub(names);
+    let mut shortened = false;
+    for row in rows {
+        for (column, most) in [(0, names), (3, rest)] {
+            if length(&row[column]) > most {
+                row[column] = if column == 0 { middle_out(&row[0], most) } else { cut(&row[3], most) };
+                shortened = true;
+            }
+        }
+    }
+    shortened
+}
+
+fn widest(rows: &[[String; 4]], column: usize) -> usize {
+    rows.iter().map(|row| length(&row[column])).max().unwrap_or_default()
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Without its end.
+fn cut(text: &str, most: usize) -> String {
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    if most == 0 { kept } else { kept + "…" }
+}
+
+/// Without its middle: names of one project differ at their ends.
+fn middle_out(text: &str, most: usize) -> String {
+    let kept = most.saturating_sub(1);
+    let (start, end) = (kept - kept / 2, kept / 2);
+    let head: String = text.chars().take(start).collect();
+    let tail: String = text.chars().skip(length(text) - end).collect();
+    format!("{head}…{tail}")
 }
 
 fn line(text: &mut String, row: &[String; 4], [service, health, age]: [usize; 3], shade: Option<&str>) {
@@ -45,7 +128,7 @@ fn line(text: &mut String, row: &[String; 4], [service, health, age]: [usize; 3]
 
 fn row(service: &Summary) -> [String; 4] {
     let age = words::span(Duration::from_secs(service.age_seconds));
-    [service.name.clone(), service.health.clone(), age, doing(service)]
+    [service.name.clone(), service.health.clone(), age, doing(service)].map(|cell| words::printable(&cell))
 }
 
 /// What Iaso does about it, in a few words.

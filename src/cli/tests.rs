@@ -13,14 +13,17 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::{Component, Status};
 use super::*;
 use crate::api::listen::{Limits, Listener, serve};
+use crate::api::services::{Services, Summary};
 use crate::api::{ApiState, Timeline, router};
-use crate::orders::{Reply, Request};
-use crate::snapshot::Snapshot;
-use crate::snapshot::example::{broken, held, service, snapshot};
+use crate::orders::{CredentialOrder, CredentialReply, CredentialRequest, Reply, Request};
+use crate::snapshot::example::{broken, credential, credentials, held, service, snapshot};
+use crate::snapshot::{CredentialsPicture, Snapshot};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
+use crate::system::meters::Meters;
 use crate::system::tasks::Tasks;
 use crate::telemetry::explain::explain_json;
 
@@ -37,6 +40,7 @@ struct Daemonish {
     dir: TempDir,
     heartbeat: Heartbeat,
     _snapshots: watch::Sender<Arc<Snapshot>>,
+    pictures: watch::Sender<Arc<CredentialsPicture>>,
 }
 
 impl Daemonish {
@@ -44,26 +48,35 @@ impl Daemonish {
         let dir = tempfile::tempdir().unwrap();
         let (orders, receiver) = mpsc::channel(8);
         let mut picture = snapshot();
-        picture.services = vec![service("api"), broken("web", Trouble::EngineUnhealthy)];
-        picture.services[1].view.hold = held(Hold::Budget, None);
+        picture.services = vec![service("api").into(), broken("web", Trouble::EngineUnhealthy).into()];
+        let web = Arc::make_mut(&mut picture.services[1]);
+        web.view.hold = held(Hold::Budget, None);
+        web.container.as_mut().unwrap().name = "web-container".to_owned();
         picture.waiting = vec!["later".into()];
         let (sender, snapshots) = watch::channel(Arc::new(picture));
+        let (pictures, kept) = watch::channel(Arc::new(credentials(credential("db"))));
+        let (credential_orders, ordered) = mpsc::channel(8);
         let heartbeat = Heartbeat::new();
         let state = ApiState {
             snapshots,
             orders,
+            credentials: kept,
+            credential_orders,
             heartbeat: heartbeat.clone(),
             clock: Clock::new(),
             timeline: Arc::new(Nothing),
             metrics: Arc::new(Bytes::new),
+            meters: Meters::new(Clock::new()),
             explain: explain_json,
+            ping: Arc::new(|_, _| {}),
         };
         let tasks = Tasks::new();
         tasks.spawn("supervisor", obey(receiver));
+        tasks.spawn("credentials", keep(ordered));
         let listener = Listener::unix(&dir.path().join("iaso.sock")).unwrap();
         let stop = CancellationToken::new();
         tasks.spawn("socket", serve(listener, router(state), tasks.clone(), stop, Limits::default()));
-        Self { dir, heartbeat, _snapshots: sender }
+        Self { dir, heartbeat, _snapshots: sender, pictures }
     }
 
     async fn answer(&self, args: &[&str]) -> Result<Said, ClientError> {
@@ -84,9 +97,26 @@ async fn obey(mut orders: mpsc::Receiver<Request>) {
     }
 }
 
+/// Keeps `db` alone: refuses to roll it back, and says of a value how long it is.
+async fn keep(mut orders: mpsc::Receiver<CredentialRequest>) {
+    while let Some(request) = orders.recv().await {
+        let reply = match (&*request.credential, request.order) {
+            ("db", CredentialOrder::Refresh) => CredentialReply::Taken("read; it has not changed".to_owned()),
+            ("db", CredentialOrder::Rotate) => CredentialReply::Taken("rotation 7 has begun".to_owned()),
+            ("db", CredentialOrder::Rollback) => CredentialReply::Refused("there is no version before it".to_owned()),
+            ("db", CredentialOrder::Plan) => CredentialReply::Planned(vec!["make".to_owned(), "store".to_owned()]),
+            ("db", CredentialOrder::Set(value)) => {
+                CredentialReply::Taken(format!("stored {} bytes", value.expose().len()))
+            }
+            _ => CredentialReply::NoSuchCredential,
+        };
+        let _ = request.reply.send(reply);
+    }
+}
+
 async fn asked(cli: Cli, colour: bool) -> Result<Said, ClientError> {
     let Command::Ask(ask) = cli.command else { panic!("not a question to a daemon: {:?}", cli.command) };
-    run(ask, cli.socket.unwrap(), colour).await
+    ask::run(ask, cli.connection.socket.unwrap(), Look { colour, erases: false, width: None }).await
 }
 
 async fn answer(socket: &Path, args: &[&str]) -> Result<Said, ClientError> {
@@ -101,12 +131,83 @@ async fn status_is_a_table_or_json() {
     let table = daemon.answer(&["status"]).await.unwrap();
     let lines: Vec<&str> = table.text.lines().collect();
     assert!(lines[0].starts_with("SERVICE  HEALTH     FOR"), "{}", table.text);
-    assert!(lines[1].starts_with("api      healthy    "), "{}", table.text);
-    assert!(lines[2].starts_with("web      unhealthy  ") && lines[2].ends_with("holding (budget)"), "{}", table.text);
-    assert_eq!(lines[3], "later is configured, and no container of it exists yet.");
+    assert!(lines[1].starts_with("web      unhealthy  ") && lines[1].ends_with("holding (budget)"), "{}", table.text);
+    assert!(lines[2].starts_with("api      healthy    "), "{}", table.text);
+    assert_eq!(lines[3], "2 services: 1 unhealthy, 1 healthy.");
+    assert_eq!(*lines.last().unwrap(), "later is configured, and no container of it exists yet.");
     let json = daemon.answer(&["status", "--output", "json"]).await.unwrap();
     let document: serde_json::Value = serde_json::from_str(&json.text).unwrap();
     assert_eq!(document["services"][1]["hold"], "budget");
+    assert_eq!(document["components"]["supervisor"]["status"], "healthy");
+}
+
+#[tokio::test]
+async fn credentials_are_a_table_or_json() {
+    let daemon = Daemonish::start();
+    for args in [&["credentials"][..], &["credentials", "list"]] {
+        let table = daemon.answer(args).await.unwrap();
+        let lines: Vec<&str> = table.text.lines().collect();
+        let head = ["CREDENTIAL", "TYPE", "HEALTH", "VERSION", "AGE", "EXPIRES", "ROTATION"];
+        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), head, "{}", table.text);
+        assert!(lines[1].starts_with("db          kv2   healthy  7 "), "{}", table.text);
+        assert_eq!((lines.len(), table.exit), (2, Exit::Done), "{}", table.text);
+    }
+    let json = daemon.answer(&["credentials", "list", "-o", "json"]).await.unwrap();
+    let document: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    assert_eq!(document["credentials"][0]["rotation"]["step"], "idle");
+
+    let mut sick = credential("db");
+    sick.component = crate::snapshot::example::down("Vault is\nsealed");
+    sick.advice = vec!["web mounts the file alone".to_owned()];
+    sick.kept = true;
+    sick.rotation.as_mut().unwrap().needs_a_person = true;
+    let mut picture = credentials(sick);
+    picture.vault.as_mut().unwrap().link = crate::snapshot::example::down("sealed");
+    daemon.pictures.send_replace(Arc::new(picture));
+    let text = daemon.answer(&["credentials"]).await.unwrap().text;
+    for part in
+        ["degraded", "needs a person", "db: Vault is sealed\n", "db: web mounts", "last run", "vault is unhealthy"]
+    {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    daemon.pictures.send_replace(Arc::default());
+    assert!(daemon.answer(&["credentials"]).await.unwrap().text.starts_with("No credential is configured"));
+}
+
+#[tokio::test]
+async fn credentials_are_refreshed_rotated_and_set() {
+    let daemon = Daemonish::start();
+    for (args, words) in [
+        (&["credentials", "refresh", "db"][..], "db: read; it has not changed\n"),
+        (&["credentials", "rotate", "db"], "db: rotation 7 has begun\n"),
+        (&["credentials", "plan", "db"], "make\nstore\n"),
+    ] {
+        let said = daemon.answer(args).await.unwrap();
+        assert_eq!((&*said.text, said.exit), (words, Exit::Done), "{args:?}");
+    }
+    let refused = daemon.answer(&["credentials", "rollback", "db"]).await.unwrap_err();
+    assert_eq!((refused.to_string(), refused.exit()), ("there is no version before it".to_owned(), Exit::No));
+    let unknown = daemon.answer(&["credentials", "rotate", "dc"]).await.unwrap_err();
+    assert!(unknown.to_string().contains("did you mean `db`?"), "{unknown}");
+    assert_eq!(unknown.exit(), Exit::No);
+
+    let file = daemon.dir.path().join("value");
+    let set = async |content: &[u8]| {
+        std::fs::write(&file, content).unwrap();
+        daemon.answer(&["credentials", "set", "db", "--file", file.to_str().unwrap(), "-o", "json"]).await
+    };
+    for (content, stored) in [(&b"hunter2"[..], 7), (b"hunter2\n", 7), (b"hunter2\r\n", 7), (b"a\n\n", 2)] {
+        assert!(set(content).await.unwrap().text.contains(&format!("stored {stored} bytes")), "{content:?}");
+    }
+    for (content, why) in [(&b""[..], "empty"), (b"\n", "empty"), (b"\xff", "UTF-8"), (&[b'x'; (1 << 20) + 2], "1 MiB")]
+    {
+        let error = set(content).await.unwrap_err();
+        assert!(error.to_string().contains(why) && error.exit() == Exit::No, "{error}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let error = daemon.answer(&["credentials", "set", "db", "--file", file.to_str().unwrap()]).await.unwrap_err();
+    assert!(error.to_string().contains("No such file"), "{error}");
+    assert!(Cli::try_parse_from(["iaso", "credentials", "set", "db", "hunter2"]).is_err(), "never in the arguments");
 }
 
 #[tokio::test]
@@ -121,14 +222,102 @@ async fn colours_are_for_terminals() {
     }
 }
 
+/// How these services stand, each by its name and health.
+fn status(services: &[(&str, &str)]) -> Status {
+    let template = Summary {
+        name: String::new(),
+        host: "local".to_owned(),
+        health: String::new(),
+        since: String::new(),
+        age_seconds: 90,
+        trouble: None,
+        incident: None,
+        phase: "idle".to_owned(),
+        hold: Some("quarantine".to_owned()),
+        hold_until: None,
+        budget_remaining: 5,
+        quarantined: false,
+        paused: false,
+        container: None,
+        image: None,
+    };
+    let services = services.iter().map(|(name, health)| {
+        let (name, health) = ((*name).to_owned(), (*health).to_owned());
+        Summary { name, health, ..template.clone() }
+    });
+    let services = Services { at: String::new(), observe: false, services: services.collect(), waiting: Vec::new() };
+    Status { services, components: [].into() }
+}
+
+fn shown(status: &Status, width: Option<usize>) -> String {
+    table::services(status, Look { colour: false, erases: false, width })
+}
+
 #[test]
 fn an_empty_house_says_how_to_begin() {
-    let answer = Services { at: String::new(), observe: true, services: Vec::new(), waiting: Vec::new() };
+    let mut empty = status(&[]);
+    empty.services.observe = true;
     assert_eq!(
-        table::services(&answer, true),
-        "No service is watched yet: label a container with iaso.enable=true or autoheal=true.\n\
+        shown(&empty, None),
+        "No service is watched yet: label a container with iaso.enable=true or autoheal=true, or name it in the\n\
+         configuration, which `iaso init` proposes.\n\
          Iaso runs with --observe: it decides and touches nothing.\n"
     );
+}
+
+#[test]
+fn the_worst_come_first_and_all_are_counted() {
+    let healths = ["healthy", "paused", "stopped", "starting", "unknown", "degraded", "unhealthy"];
+    let named: Vec<(String, &str)> = healths.iter().map(|health| (format!("a-{health}"), *health)).collect();
+    let mut all: Vec<(&str, &str)> = named.iter().map(|(name, health)| (&**name, *health)).collect();
+    all.push(("b", "healthy"));
+    let text = shown(&status(&all), None);
+    let names: Vec<&str> = text.lines().skip(1).take(8).map(|line| line.split(' ').next().unwrap()).collect();
+    let worst_first = ["unhealthy", "degraded", "unknown", "starting", "stopped", "paused", "healthy"];
+    assert_eq!(names[..7], worst_first.map(|health| format!("a-{health}")));
+    assert_eq!(names[7], "b");
+    let count = "8 services: 1 unhealthy, 1 degraded, 1 unknown, 1 starting, 1 stopped, 1 paused, 2 healthy.";
+    assert_eq!(text.lines().last(), Some(count));
+}
+
+#[test]
+fn lines_fit_a_narrow_terminal_and_lose_nothing_elsewhere() {
+    let long = format!("shop-{}-1", "x".repeat(240));
+    let other = format!("shop-{}-2", "x".repeat(240));
+    let status = status(&[(&long, "unhealthy"), (&other, "healthy"), ("db", "healthy")]);
+    for width in [10, 20, 40, 80, 132] {
+        let text = shown(&status, Some(width));
+        let rows: Vec<&str> = text.lines().take(4).collect();
+        let longest = rows.iter().map(|row| row.chars().count()).max().unwrap();
+        // The shortest name, the health and the age are shown in any case.
+        assert!(longest <= width.max(12 + 2 + 9 + 2 + 4), "{width}: {longest}\n{text}");
+        assert!(rows[1].contains("-1 ") && rows[3].contains("-2 "), "{text}");
+        assert!(text.contains("`iaso status | cat`"), "{text}");
+    }
+    for width in [None, Some(400)] {
+        let text = shown(&status, width);
+        assert!(text.contains(&long) && !text.contains('…') && !text.contains("cat"), "{text}");
+    }
+}
+
+#[test]
+fn what_programs_wrote_does_not_steer_the_terminal() {
+    assert_eq!(table::fit_for_a_terminal("a\u{1b}[2Jb\nc\td\r"), "a [2Jb\nc d ");
+}
+
+#[test]
+fn parts_of_iaso_that_ail_are_told() {
+    let mut status = status(&[("web", "unknown")]);
+    let part = |status: &str, message: &str| Component {
+        status: status.to_owned(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        message: Some(message.to_owned()),
+    };
+    status.components.insert("docker/local".to_owned(), part("unhealthy", "the engine\u{1b}[2J is not running"));
+    status.components.insert("store".to_owned(), part("healthy", "fine"));
+    let text = shown(&status, None);
+    let told = "docker/local is unhealthy since 2026-01-01T00:00:00Z: the engine [2J is not running\n";
+    assert!(text.contains(told) && !text.contains("store"), "{text}");
 }
 
 #[tokio::test]
@@ -139,8 +328,28 @@ async fn explain_is_the_colleague_s_answer() {
     assert!(said.text.contains("Its restart budget is spent;"), "{}", said.text);
     let json = daemon.answer(&["explain", "web", "--json"]).await.unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.text).unwrap()["hold"], "budget");
+    let same = daemon.answer(&["explain", "web", "--output", "json"]).await.unwrap();
+    assert_eq!(same.text, json.text);
     let error = daemon.answer(&["explain", "none"]).await.unwrap_err();
     assert_eq!((error.exit(), &*error.to_string()), (Exit::No, "there is no service `none`"));
+}
+
+#[tokio::test]
+async fn who_mistypes_a_name_is_told_the_nearest() {
+    let daemon = Daemonish::start();
+    let cases = [
+        (&["explain", "wbe"], "there is no service `wbe`; did you mean `web`?"),
+        (&["pause", "ap"], "there is no service `ap`; did you mean `api`?"),
+        (&["restart", "later"], "there is no service `later`; it is configured, and no container of it exists yet"),
+        (
+            &["resume", "web-container"],
+            "there is no service `web-container`; the container of that name is service `web`",
+        ),
+    ];
+    for (args, told) in cases {
+        let error = daemon.answer(args).await.unwrap_err();
+        assert_eq!((error.exit(), &*error.to_string()), (Exit::No, told));
+    }
 }
 
 #[tokio::test]
@@ -153,31 +362,66 @@ async fn orders_are_given_and_refused_in_words() {
     assert!(busy.to_string().contains("attempt 0000000000000006"), "{busy}");
     assert_eq!(daemon.answer(&["resume", "web"]).await.unwrap().text, "web is in Iaso's care again\n");
     assert_eq!(daemon.answer(&["pause", "none"]).await.unwrap_err().exit(), Exit::No);
+    let json = daemon.answer(&["restart", "web", "--now", "-o", "json"]).await.unwrap().text;
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&document["service"], &document["id"]), (&"web".into(), &"0000000000000007".into()));
 }
 
 #[tokio::test]
 async fn health_is_yes_or_no() {
     let daemon = Daemonish::start();
     assert_eq!(daemon.answer(&["health"]).await.unwrap(), Said { text: "alive\n".to_owned(), exit: Exit::Done });
+    let alive = |said: &Said| serde_json::from_str::<serde_json::Value>(&said.text).unwrap()["alive"].clone();
+    assert_eq!(alive(&daemon.answer(&["health", "--output", "json"]).await.unwrap()), true);
     while daemon.heartbeat.is_alive() {
         daemon.heartbeat.miss();
     }
     assert_eq!(daemon.answer(&["health"]).await.unwrap().exit, Exit::No);
+    let said = daemon.answer(&["health", "--output", "json"]).await.unwrap();
+    assert_eq!((alive(&said), said.exit), (false.into(), Exit::No));
+}
+
+/// Somebody else's socket: answers the first request with these bytes, and then with these again and again.
+fn stranger(path: &Path, answer: &'static [u8], more: &'static [u8]) {
+    let listener = tokio::net::UnixListener::bind(path).unwrap();
+    Tasks::new().spawn("stranger", async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        while !more.is_empty() && stream.write_all(more).await.is_ok() {}
+        std::future::pending::<()>().await;
+    });
 }
 
 #[tokio::test]
 async fn who_answers_nonsense_is_told_from_who_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("iaso.sock");
-    assert_eq!(answer(&path, &["status"]).await.unwrap_err().exit(), Exit::Unavailable);
-    let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    Tasks::new().spawn("nonsense", async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read_u8().await.unwrap();
-        stream.write_all(b"220 mail ESMTP\r\n").await.unwrap();
-    });
+    let error = answer(&path, &["status"]).await.unwrap_err();
+    assert!(error.exit() == Exit::Unavailable && error.advice().unwrap().contains("iaso run"), "{error}");
+    stranger(&path, b"220 mail ESMTP\r\n", b"");
     assert_eq!(answer(&path, &["status"]).await.unwrap_err().exit(), Exit::Internal);
+    let error = answer(dir.path(), &["status"]).await.unwrap_err();
+    assert!(error.exit() == Exit::Unavailable && error.to_string().ends_with("this is no socket"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("iaso.sock");
+    stranger(&path, b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", &[b' '; 1 << 16]);
+    let error = answer(&path, &["status"]).await.unwrap_err();
+    assert!(error.exit() == Exit::Internal && error.to_string().contains("larger than 64 MiB"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_never_answers_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("iaso.sock");
+    stranger(&path, b"", b"");
+    let error = answer(&path, &["status"]).await.unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut(_)) && error.exit() == Exit::Unavailable, "{error}");
 }
 
 #[test]
@@ -186,4 +430,70 @@ fn names_that_are_none_are_refused_before_anything_is_asked() {
         assert!(Cli::try_parse_from(["iaso", "explain", "--", bad]).is_err(), "{bad}");
     }
     assert!(Cli::try_parse_from(["iaso", "explain", "shop-web_2.x"]).is_ok());
+}
+
+#[test]
+fn each_command_s_help_has_an_example_and_its_exit_codes() {
+    let iaso = Cli::command();
+    iaso.clone().debug_assert();
+    let codes = ["0", "1", "2", "69", "70", "77", "78"];
+    for mut command in iaso.get_subcommands().cloned() {
+        let (name, help) = (command.get_name().to_owned(), command.render_long_help().to_string());
+        let (_, below) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{name}: no exit codes"));
+        for line in below.lines() {
+            let code = line.split_whitespace().next().unwrap();
+            assert!(codes.contains(&code), "{name}: {line}");
+        }
+        assert!(below.contains("  2   the command line is wrong"), "{name}");
+        assert!(help.contains(&format!("  iaso {name}")), "{name}: no example");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{name}: {help}");
+    }
+}
+
+#[test]
+fn manual_pages_are_one_for_each_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = generate::pages(dir.path()).unwrap();
+    let mut pages: Vec<String> =
+        std::fs::read_dir(dir.path()).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    pages.sort();
+    let named =
+        Cli::command().get_subcommands().map(|command| format!("iaso-{}.1", command.get_name())).collect::<Vec<_>>();
+    assert!(named.iter().all(|page| pages.contains(page)), "{pages:?}");
+    assert!(pages.contains(&"iaso.1".to_owned()) && count == pages.len(), "{pages:?}");
+    for page in pages {
+        let text = std::fs::read_to_string(dir.path().join(&page)).unwrap();
+        assert!(text.contains("Exit codes:"), "{page}: {text}");
+    }
+}
+
+/// `docs/command-line.md`: what every `--help` says.
+fn handbook() -> String {
+    let mut text = String::from(
+        "# The command line\n\nWhat each `--help` says; made from the program itself by\n\
+         `IASO_UPDATE_DOCS=1 cargo test --lib the_command_line_is_documented`.\n\n",
+    );
+    let mut iaso = Cli::command().term_width(100).disable_help_subcommand(true);
+    iaso.build();
+    for command in generate::all(&iaso) {
+        let mut command = command.clone().term_width(100);
+        let name = command.get_bin_name().unwrap_or("iaso").to_owned();
+        let help = command.render_long_help().to_string();
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+#[test]
+fn the_command_line_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/command-line.md");
+    let made = handbook();
+    if std::env::var_os("IASO_UPDATE_DOCS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "docs/command-line.md is not what --help says; IASO_UPDATE_DOCS=1 writes it anew");
 }

@@ -6,8 +6,12 @@ use iaso_policy::spec::{Step, Threshold};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, Kind};
-use super::mistake::{Report, one_of, shown};
+use super::keys::{Key, Kind, Types};
+use super::mistake::{one_of, shown};
+use super::references;
+use super::report::Report;
+use super::secret::Secret;
+use super::unwise;
 use super::url;
 use super::validated::LabelMatch;
 use super::values::{self, Read};
@@ -30,6 +34,7 @@ pub(super) fn check_table(report: &mut Report, path: &str, table: &Table, keys: 
 }
 
 fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
+    references::judge(report, value, kind);
     match (kind, value.get_ref()) {
         (Kind::Table(keys), DeValue::Table(table)) => check_table(report, path, table, keys),
         (Kind::Named(keys), DeValue::Table(tables)) => {
@@ -41,33 +46,64 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
                 check(report, &path, value, &Kind::Table(keys));
             }
         }
+        (Kind::NamedTyped(types), DeValue::Table(tables)) => {
+            for (name, value) in tables {
+                let path = join(path, name.get_ref());
+                if let Err(expected) = values::name(name.get_ref()) {
+                    report.mistake(name.span(), &path, format!("found {}", shown(name.get_ref())), expected);
+                }
+                check(report, &path, value, &Kind::OneTyped(types));
+            }
+        }
+        (Kind::OneTyped(types), DeValue::Table(table)) => check_typed(report, path, table, types),
         (Kind::Tables(keys), DeValue::Array(tables)) => {
             for (index, value) in tables.iter().enumerate() {
                 check(report, &format!("{path}[{index}]"), value, &Kind::Table(keys));
             }
         }
-        (Kind::Ladder | Kind::Labels | Kind::Statuses, DeValue::Array(items)) => {
-            if items.is_empty() && !matches!(kind, Kind::Labels) {
+        (Kind::Typed(types), DeValue::Array(tables)) => {
+            for (index, value) in tables.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                match value.get_ref().as_table() {
+                    Some(table) => check_typed(report, &path, table, types),
+                    None => tell(report, &path, value, Err("a table with a type".to_owned())),
+                }
+            }
+        }
+        (
+            Kind::Ladder | Kind::Labels | Kind::Names | Kind::Statuses | Kind::Argv | Kind::Texts | Kind::Pins,
+            DeValue::Array(items),
+        ) => {
+            if items.is_empty() && !matches!(kind, Kind::Labels | Kind::Names) {
                 report.mistake(value.span(), path, "found an empty list".to_owned(), "at least one");
             }
             for (index, item) in items.iter().enumerate() {
                 let result = match kind {
                     Kind::Ladder => text(item).and_then(|text| values::step(text, &mut Vec::new()).map(drop)),
                     Kind::Labels => text(item).and_then(|text| values::label(text).map(drop)),
+                    Kind::Names => text(item).and_then(|text| values::name(text).map(drop)),
+                    Kind::Argv if index > 0 => item.get_ref().as_str().map(drop).ok_or_else(|| "a text".to_owned()),
+                    Kind::Argv | Kind::Texts => text(item).map(drop),
+                    Kind::Pins => text(item).and_then(|text| values::pin(text).map(drop)),
                     _ => statuses_of(item).map(drop),
                 };
                 tell(report, &format!("{path}[{index}]"), item, result);
             }
         }
-        (Kind::Headers, DeValue::Table(headers)) => {
+        (Kind::Headers | Kind::CallHeaders, DeValue::Table(headers)) => {
             for (name, value) in headers {
                 let path = join(path, name.get_ref());
                 report.hide(value.span());
                 if let Err(expected) = values::header_name(name.get_ref()) {
                     report.mistake(name.span(), &path, format!("found {}", shown(name.get_ref())), expected);
                 }
-                if let Err(expected) = text(value).and_then(values::header_value) {
-                    report.mistake(value.span(), &path, "found another value".to_owned(), expected);
+                match text(value).and_then(values::header_value) {
+                    // Of what is put in later nothing stands there.
+                    Ok(text) if matches!(kind, Kind::CallHeaders) && text.contains("{{") => {}
+                    Ok(_) => unwise::header(report, &path, name.get_ref(), value.span()),
+                    Err(expected) => {
+                        report.mistake(value.span(), &path, "found another value".to_owned(), expected);
+                    }
                 }
             }
         }
@@ -80,15 +116,65 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
                 tell(report, &path, value, json(value).map(drop));
             }
         }
+        (Kind::Counts, DeValue::Table(counts)) => {
+            for (name, value) in counts {
+                tell(report, &join(path, name.get_ref()), value, scalar(value, &Kind::Integer(1, 4096)));
+            }
+        }
         (Kind::Word(words), DeValue::String(word)) if !words.contains(&word.as_ref()) => {
             report.unknown(value.span(), path, "word", word, words.iter().copied());
         }
-        (Kind::HttpUrl | Kind::HostUrl, DeValue::String(text)) if text.contains('@') => {
+        (Kind::Secret | Kind::Private | Kind::Composed, _) => {
+            report.hide(value.span());
+            match text(value) {
+                Ok(_) if matches!(kind, Kind::Secret) => unwise::plain_secret(report, path, value.span()),
+                Ok(_) => {}
+                Err(expected) => report.mistake(value.span(), path, "found another value".to_owned(), expected),
+            }
+        }
+        (
+            Kind::HttpUrl | Kind::HostUrl | Kind::Peer | Kind::VaultAddress | Kind::AwsEndpoint | Kind::CallUrl,
+            DeValue::String(text),
+        ) if text.contains('@') => {
             report.hide(value.span());
             let got = "found a user name or password, which is not shown".to_owned();
             report.mistake(value.span(), path, got, "a URL without one");
         }
         _ => tell(report, path, value, scalar(value, kind)),
+    }
+}
+
+/// Checks a table against the keys of its type. Where that is unknown or missing, a key that any type has may be right.
+fn check_typed(report: &mut Report, path: &str, table: &Table, types: &Types) {
+    let word = table.get("type").filter(|value| value.get_ref().is_str());
+    let own = word.and_then(|word| types.of(word.get_ref().as_str()?));
+    if let (Some(word), None) = (word, own) {
+        report.unknown(
+            word.span(),
+            &join(path, "type"),
+            "type",
+            word.get_ref().as_str().unwrap_or_default(),
+            types.words(),
+        );
+    }
+    let all: Vec<&Key> = match own {
+        Some(own) => own.iter().collect(),
+        None => types.own.iter().flat_map(|(_, keys)| *keys).collect(),
+    };
+    for (name, value) in table {
+        let name_path = join(path, name.get_ref());
+        let is_it = |key: &&Key| key.name == name.get_ref().as_ref();
+        let (common, of_type) = (types.common.iter().find(is_it), all.iter().copied().find(is_it));
+        match (common, of_type, own) {
+            (Some(key), ..) => check(report, &name_path, value, &key.kind),
+            (None, Some(key), Some(_)) => check(report, &name_path, value, &key.kind),
+            (None, Some(_), None) => hide_all(report, value),
+            (None, None, _) => {
+                let names = types.common.iter().chain(all.iter().copied()).map(|key| key.name);
+                report.unknown(name.span(), &name_path, "key", name.get_ref(), names);
+                hide_all(report, value);
+            }
+        }
     }
 }
 
@@ -121,27 +207,48 @@ pub(super) fn scalar(value: &Value, kind: &Kind) -> Read<()> {
         Kind::Label => text(value).and_then(values::label).map(drop),
         Kind::Compose => text(value).and_then(values::compose).map(drop),
         Kind::HttpUrl => text(value).and_then(url::template).map(drop),
+        Kind::Peer => text(value).and_then(url::peer).map(drop),
+        Kind::Host => text(value).and_then(url::host).map(drop),
+        Kind::Argv => text(value).and_then(values::argv).map(drop),
+        Kind::Secret | Kind::Private | Kind::Composed => text(value).map(drop),
+        Kind::Texts => Err("a list of texts".to_owned()),
+        Kind::Pins => text(value).and_then(values::pin).map(drop),
         Kind::Statuses => statuses_of(value).map(drop),
         Kind::Ladder => Err("a list of steps, such as [\"signal:HUP\", \"restart\"]".to_owned()),
         Kind::Labels => Err("a list of labels, such as [\"iaso.enable=true\"]".to_owned()),
-        Kind::Headers => Err("a table of names and texts, such as { Host = \"localhost\" }".to_owned()),
+        Kind::Names => Err("a list of names, such as [\"db\"]".to_owned()),
+        Kind::CallUrl => text(value).and_then(values::call_url).map(drop),
+        Kind::VaultAddress => text(value).and_then(values::vault_address).map(drop),
+        Kind::VaultPath => text(value).and_then(values::vault_path).map(drop),
+        Kind::AwsEndpoint => text(value).and_then(values::aws_endpoint).map(drop),
+        Kind::AwsSecret => text(value).and_then(values::aws_secret).map(drop),
+        Kind::Absolute => text(value).and_then(values::absolute).map(drop),
+        Kind::FileMode => text(value).and_then(values::mode).map(drop),
+        Kind::Owner => text(value).and_then(values::owner).map(drop),
+        Kind::OnChange => text(value).and_then(values::on_change).map(drop),
+        Kind::Alphabet => text(value).and_then(values::alphabet).map(drop),
+        Kind::Counts => Err("a table of characters and numbers, such as { upper = 1, digits = 2 }".to_owned()),
+        Kind::OneTyped(types) => Err(format!("a table with a type: {}", one_of(types.words()))),
+        Kind::Headers | Kind::CallHeaders => {
+            Err("a table of names and texts, such as { Host = \"localhost\" }".to_owned())
+        }
         Kind::Json => Err("a table of JSON pointers and values, such as { \"/status\" = \"up\" }".to_owned()),
         Kind::Table(keys) => Err(format!("a table with {}", one_of(keys.iter().map(|key| key.name)))),
-        Kind::Named(_) => Err("a table of tables, each with a name of your own".to_owned()),
-        Kind::Tables(_) => Err("a list of tables: [[...]] in double brackets".to_owned()),
+        Kind::Named(_) | Kind::NamedTyped(_) => Err("a table of tables, each with a name of your own".to_owned()),
+        Kind::Typed(_) | Kind::Tables(_) => Err("a list of tables: [[...]] in double brackets".to_owned()),
     }
 }
 
 fn tell(report: &mut Report, path: &str, value: &Value, result: Read<()>) {
     if let Err(expected) = result {
-        report.mistake(value.span(), path, format!("found {}", describe(value)), expected);
+        report.mistake(value.span(), path, format!("found {}", describe(report, value)), expected);
     }
 }
 
 /// A value in a few words. What is not a plain value is named by its type.
-pub(super) fn describe(value: &Value) -> String {
+fn describe(report: &Report, value: &Value) -> String {
     match value.get_ref() {
-        DeValue::String(text) => shown(text),
+        DeValue::String(text) => report.shown(&value.span(), text),
         DeValue::Integer(number) => shown(&number.to_string()).replace('"', ""),
         DeValue::Float(number) => shown(&number.to_string()).replace('"', ""),
         DeValue::Boolean(value) => value.to_string(),
@@ -165,6 +272,17 @@ pub(super) fn join(path: &str, name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     let name = if bare { name.to_owned() } else { shown(name) };
     if path.is_empty() { name } else { format!("{path}.{name}") }
+}
+
+/// A text that is no part of a file as the file would have it: a number where a number is wanted, and so on. What is none
+/// stays a text, and is refused as one.
+pub(super) fn from_text<'t>(kind: &Kind, text: &'t str, span: Range<usize>) -> Value<'t> {
+    let plain = match kind {
+        Kind::Integer(..) | Kind::Number(..) => DeValue::parse(text).ok().map(Spanned::into_inner),
+        Kind::Bool => values::flag(text).ok().map(DeValue::Boolean),
+        _ => None,
+    };
+    Spanned::new(span, plain.unwrap_or_else(|| DeValue::String(text.into())))
 }
 
 // What follows reads values that `check_table` has judged; one that it refused reads as none.
@@ -220,6 +338,12 @@ pub(super) fn labels_of(table: &Table, name: &str) -> Option<Vec<LabelMatch>> {
     table.get(name)?.get_ref().as_array()?.iter().map(|item| values::label(text(item).ok()?).ok()).collect()
 }
 
+/// Names and their places.
+pub(super) fn names_of<'t>(table: &'t Table, name: &str) -> Vec<(&'t str, Range<usize>)> {
+    let items = table.get(name).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
+    items.filter_map(|item| Some((values::name(text(item).ok()?).ok()?, item.span()))).collect()
+}
+
 pub(super) fn threshold_of(value: &Value) -> Read<Threshold> {
     match value.get_ref() {
         DeValue::String(text) => values::threshold(text),
@@ -245,12 +369,34 @@ pub(super) fn statuses_of(value: &Value) -> Read<Vec<(u16, u16)>> {
     }
 }
 
+/// Argument vectors from one line or a list.
+pub(super) fn argv_of(table: &Table, name: &str) -> Option<Vec<String>> {
+    let value = table.get(name)?.get_ref();
+    match value.as_array() {
+        Some(items) => items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect(),
+        None => values::argv(value.as_str()?).ok(),
+    }
+}
+
+pub(super) fn texts_of(table: &Table, name: &str) -> Vec<String> {
+    let items = table.get(name).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
+    items.filter_map(|item| text(item).ok().map(str::to_owned)).collect()
+}
+
+/// Pins from a list, or one from a text.
+pub(super) fn pins_of(table: &Table, name: &str) -> Vec<[u8; 32]> {
+    let Some(value) = table.get(name) else { return Vec::new() };
+    let one = text(value).ok().and_then(|text| values::pin(text).ok());
+    one.into_iter().chain(texts_of(table, name).iter().filter_map(|text| values::pin(text).ok())).collect()
+}
+
 /// Headers by name in lower case.
-pub(super) fn headers_of(parent: &Table, name: &str) -> Vec<(String, String)> {
+pub(super) fn headers_of(parent: &Table, name: &str) -> Vec<(String, Secret)> {
     let headers = table(parent, name).into_iter().flatten();
     headers
         .filter_map(|(name, value)| {
-            Some((values::header_name(name.get_ref()).ok()?, values::header_value(text(value).ok()?).ok()?))
+            let secret = values::header_value(text(value).ok()?).ok()?;
+            Some((values::header_name(name.get_ref()).ok()?, Secret::new(secret)))
         })
         .collect()
 }

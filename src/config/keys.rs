@@ -1,7 +1,13 @@
 //! Every key of the configuration: its type, bounds, default and words. The decoder, the suggestions and
 //! `config.example.toml` are made from this one table.
 
-use Sample::{Default, Hidden, Named, Section, Unset};
+pub(super) mod checks;
+pub(super) mod credentials;
+
+use checks::{CHECKS, LABEL_CHECKS};
+use credentials::{CREDENTIALS, VAULT};
+
+use Sample::{Commented, Default, Hidden, Named, Section, Unset};
 
 /// A key of a table.
 #[derive(Debug)]
@@ -39,28 +45,97 @@ pub(super) enum Kind {
     Ladder,
     /// `ADDRESS:PORT`.
     Listen,
-    /// `unix://` or `tcp://`.
+    /// `unix://`, `tcp://` or `https://`.
     HostUrl,
     /// `KEY=VALUE`.
     Label,
     /// A list of `KEY=VALUE`.
     Labels,
+    /// A list of names.
+    Names,
     /// `PROJECT/SERVICE`.
     Compose,
     /// An HTTP URL with placeholders.
     HttpUrl,
+    /// `HOST:PORT` with placeholders.
+    Peer,
+    /// `{address}`, or a name or address without a port.
+    Host,
+    /// A program and its arguments, as one line or as a list.
+    Argv,
+    /// Texts, none of them empty.
+    Texts,
+    /// A text that is never shown, and should not be typed into the file.
+    Secret,
+    /// A text that is never shown.
+    Private,
+    /// A text that is never shown, and that may name credentials.
+    Composed,
+    /// SHA-256 hashes of public keys, in base64.
+    Pins,
     /// `204`, `"200-299"`, or a list of these.
     Statuses,
     /// JSON pointers and the values they must lead to.
     Json,
-    /// Header names and values, which may be secret.
+    /// Header names and values, which may be secret and may name credentials.
     Headers,
+    /// Header names and templates of their values, which may be secret.
+    CallHeaders,
+    /// A URL whose path and query may be templates.
+    CallUrl,
+    /// `http://` or `https://`, and a path before `/v1`.
+    VaultAddress,
+    /// A path within Vault.
+    VaultPath,
+    /// `http://` or `https://`.
+    AwsEndpoint,
+    /// The name of a secret of AWS's, or its ARN.
+    AwsSecret,
+    /// The whole path of a file.
+    Absolute,
+    /// A file's permissions in octal digits.
+    FileMode,
+    /// `USER:GROUP`.
+    Owner,
+    /// `none`, `restart` or `signal:NAME`.
+    OnChange,
+    /// A set of characters.
+    Alphabet,
+    /// Classes of characters, and how many of each.
+    Counts,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A table of tables with these keys, each with a name of the user's.
     Named(&'static [Key]),
+    /// A list of tables, each with the keys of its type.
+    Typed(&'static Types),
+    /// One such table.
+    OneTyped(&'static Types),
     /// A list of tables with these keys.
     Tables(&'static [Key]),
+    /// A table of such tables with types, each with a name of the user's.
+    NamedTyped(&'static Types),
+}
+
+/// Tables whose keys depend on the word under `type`.
+#[derive(Debug)]
+pub(super) struct Types {
+    /// What every type has; `type` itself among them.
+    pub(super) common: &'static [Key],
+    /// Each type's own.
+    pub(super) own: &'static [(&'static str, &'static [Key])],
+}
+
+impl Types {
+    /// Every type.
+    pub(super) fn words(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.own.iter().map(|(word, _)| *word)
+    }
+
+    /// The own keys of a type.
+    pub(super) fn of(&self, word: &str) -> Option<&'static [Key]> {
+        self.own.iter().find(|(name, _)| *name == word).map(|(_, keys)| *keys)
+    }
 }
 
 /// What the example shows.
@@ -72,6 +147,8 @@ pub(super) enum Sample {
     Unset(&'static str),
     /// A table of its own under a header, commented out or not; its keys show themselves.
     Section,
+    /// The same, in comments.
+    Commented,
     /// The same, in comments, with this name.
     Named(&'static str),
     /// Nothing: another key's note speaks of it.
@@ -100,6 +177,14 @@ pub(super) static ROOT: &[Key] = &[
     key("defaults", Kind::Table(DEFAULTS), Section, "what every service inherits"),
     key("recovery", Kind::Table(FLEET), Section, "rules across services"),
     key("services", Kind::Named(SERVICE), Named("homepage"), "services, each by a name of your own"),
+    key("vault", Kind::Table(VAULT), Commented, "the one server that credentials are read from"),
+    key(
+        "credentials",
+        Kind::NamedTyped(&CREDENTIALS),
+        Named("homepage-key"),
+        "secrets that are kept fresh, each by a name of your own: kv2 | kv1 | dynamic | pki (of Vault) | aws | environment | file \
+         | directory",
+    ),
     key("api", Kind::Table(API), Section, "what is served over HTTP"),
 ];
 
@@ -110,22 +195,30 @@ static DAEMON: &[Key] = &[
         "log",
         Kind::Table(LOG),
         Default("{ level = \"info\", format = \"auto\" }"),
-        "error | warn | info | debug | trace; auto (text to a terminal, else json) | json | text",
+        "error | warn | info | debug | trace; auto (text to a terminal, else json) | json | text; file = \"PATH\" keeps them \
+         as well, put aside at 10 MiB, five of these kept",
     ),
     key("shutdown_grace", Kind::Duration(SECOND, HOUR), Default("\"8s\""), "under the 10 s of `docker stop`"),
+    key("allow_commands", Kind::Bool, Default("false"), "whether checks of type command may run programs on this host"),
 ];
 
 static LOG: &[Key] = &[
-    key("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), Hidden, ""),
-    key("format", Kind::Word(&["auto", "json", "text"]), Hidden, ""),
+    key("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), Hidden, "the least that is logged"),
+    key("format", Kind::Word(&["auto", "json", "text"]), Hidden, "auto: text to a terminal, else json"),
+    key("file", Kind::Text, Hidden, "keeps the lines as well; put aside at 10 MiB, five of these kept"),
 ];
 
-static HOST: &[Key] = &[key(
-    "url",
-    Kind::HostUrl,
-    Unset("\"unix:///var/run/docker.sock\""),
-    "or tcp://HOST:PORT, which has no TLS and is for a socket proxy",
-)];
+static HOST: &[Key] = &[
+    key(
+        "url",
+        Kind::HostUrl,
+        Unset("\"unix:///var/run/docker.sock\""),
+        "or tcp://HOST:PORT; with ca_file, cert_file, key_file (PEM, from this folder) or as https:// it has TLS",
+    ),
+    key("ca_file", Kind::Text, Hidden, "the only authorities that are trusted; unset: those of this machine"),
+    key("cert_file", Kind::Text, Hidden, "what Iaso shows to the engine"),
+    key("key_file", Kind::Text, Hidden, "its private key, without a passphrase"),
+];
 
 static DISCOVERY: &[Key] = &[
     key("enabled", Kind::Bool, Default("true"), "whether labels are looked at"),
@@ -168,18 +261,9 @@ const AFTER_GAP: Key = key(
 );
 const SEVERITY: Key =
     key("severity", Kind::Word(&["info", "warning", "critical"]), Default("\"warning\""), "info | warning | critical");
-const TYPE: Key = key("type", Kind::Word(&["http"]), Unset("\"http\""), "");
-const METHOD: Key =
-    key("method", Kind::Word(&["GET", "HEAD", "POST"]), Default("\"GET\""), "GET | HEAD | POST (without a body)");
-const ON_FAILURE: Key = key(
-    "on_failure",
-    Kind::Word(&["heal", "alert"]),
-    Unset("\"heal\""),
-    "unset: heal when it goes to {address} or {port:N}, else alert; max_latency alone alerts",
-);
 const RECOVERY_KEY: Key = key("recovery", Kind::Table(RECOVERY), Section, "how services are healed");
 
-static DEFAULTS: &[Key] =
+pub(super) static DEFAULTS: &[Key] =
     &[INTERVAL, TIMEOUT, FAILURE_THRESHOLD, SUCCESS_THRESHOLD, START_PERIOD, LIFECYCLE, AFTER_GAP, RECOVERY_KEY];
 
 /// `[defaults.recovery]`, `[services.NAME.recovery]`, and the label `iaso.recovery.KEY`.
@@ -206,7 +290,7 @@ pub(super) static RECOVERY: &[Key] = &[
         "verify_timeout",
         Kind::Duration(SECOND, DAY),
         Unset("\"2m\""),
-        "unset: the longer of start_period and the HEALTHCHECK's own, plus verify_stable, plus 30s",
+        "unset: the longest of start_period, the HEALTHCHECK's own and a heartbeat's max_age, plus verify_stable, plus 30s",
     ),
     key("verify_stable", Kind::Duration(0, HOUR), Default("\"10s\""), "healthy this long counts as healed"),
     key("max_attempts", Kind::Integer(1, 1000), Default("5"), "failed recoveries in one incident, then quarantine"),
@@ -228,11 +312,11 @@ pub(super) static RECOVERY: &[Key] = &[
 ];
 
 static BACKOFF: &[Key] = &[
-    key("base", Kind::Duration(0, DAY), Hidden, ""),
-    key("factor", Kind::Number(1.0, 100.0), Hidden, ""),
-    key("max", Kind::Duration(0, DAY), Hidden, ""),
-    key("jitter", Kind::Number(0.0, 1.0), Hidden, ""),
-    key("reset_after", Kind::Duration(0, 7 * DAY), Hidden, ""),
+    key("base", Kind::Duration(0, DAY), Hidden, "before the second attempt"),
+    key("factor", Kind::Number(1.0, 100.0), Hidden, "from one wait to the next"),
+    key("max", Kind::Duration(0, DAY), Hidden, "the longest wait"),
+    key("jitter", Kind::Number(0.0, 1.0), Hidden, "by chance a wait is longer or shorter by up to this part of it"),
+    key("reset_after", Kind::Duration(0, 7 * DAY), Hidden, "healthy this long begins anew"),
 ];
 
 static FLEET: &[Key] = &[
@@ -251,8 +335,10 @@ static FLEET: &[Key] = &[
     ),
 ];
 
-static BUDGET: &[Key] =
-    &[key("max", Kind::Integer(0, 100_000), Hidden, ""), key("window", Kind::Duration(SECOND, DAY), Hidden, "")];
+static BUDGET: &[Key] = &[
+    key("max", Kind::Integer(0, 100_000), Hidden, "in the window"),
+    key("window", Kind::Duration(SECOND, DAY), Hidden, "which slides"),
+];
 
 static SERVICE: &[Key] = &[
     key("host", Kind::Name, Unset("\"local\""), "unset: the first host"),
@@ -262,50 +348,32 @@ static SERVICE: &[Key] = &[
         Unset("\"dashboard/homepage\""),
         "PROJECT/SERVICE; or container = \"NAME\", or selector = { label = \"KEY=VALUE\" }",
     ),
-    key("container", Kind::Text, Hidden, ""),
+    key("container", Kind::Text, Hidden, "a container by its name"),
     key("selector", Kind::Table(SELECTOR), Hidden, ""),
+    key(
+        "depends_on",
+        Kind::Names,
+        Unset("[]"),
+        "names of services that this one needs: it is not healed before they are well",
+    ),
     SEVERITY,
+    INTERVAL,
+    TIMEOUT,
+    FAILURE_THRESHOLD,
+    SUCCESS_THRESHOLD,
     START_PERIOD,
     LIFECYCLE,
     AFTER_GAP,
     key("recovery", Kind::Table(RECOVERY), Unset("{ max_restarts = 3 }"), "any key of [defaults.recovery]"),
-    key("checks", Kind::Tables(CHECK), Section, ""),
-];
-
-static SELECTOR: &[Key] = &[key("label", Kind::Label, Hidden, "")];
-
-static CHECK: &[Key] = &[
-    key("name", Kind::Name, Unset("\"api\""), "unset: its type"),
-    TYPE,
     key(
-        "url",
-        Kind::HttpUrl,
-        Unset("\"http://{address}:3000/api/healthcheck\""),
-        "{address}: the container's own; {port:3000}: the published port",
+        "checks",
+        Kind::Typed(&CHECKS),
+        Section,
+        "http | tcp | tls | dns | grpc | icmp | exec | command | docker | heartbeat",
     ),
-    METHOD,
-    key("headers", Kind::Headers, Unset("{ Host = \"localhost:3000\" }"), ""),
-    key(
-        "expect",
-        Kind::Table(EXPECT),
-        Unset("{ status = \"200-299\", body_contains = \"up\", max_latency = \"2s\" }"),
-        "also json = { \"/pointer\" = VALUE }, headers = { NAME = \"part of its value\" }",
-    ),
-    key("redirects", Kind::Integer(0, 10), Default("0"), "followed, at most 10"),
-    INTERVAL,
-    TIMEOUT,
-    ON_FAILURE,
-    FAILURE_THRESHOLD,
-    SUCCESS_THRESHOLD,
 ];
 
-static EXPECT: &[Key] = &[
-    key("status", Kind::Statuses, Hidden, ""),
-    key("body_contains", Kind::Text, Hidden, ""),
-    key("json", Kind::Json, Hidden, ""),
-    key("headers", Kind::Headers, Hidden, ""),
-    key("max_latency", Kind::Duration(1, 5 * MINUTE), Hidden, ""),
-];
+static SELECTOR: &[Key] = &[key("label", Kind::Label, Hidden, "every container that carries it")];
 
 static API: &[Key] =
     &[key("listen", Kind::Listen, Default("\"127.0.0.1:9797\""), "where /health and /metrics are served")];
@@ -313,26 +381,17 @@ static API: &[Key] =
 /// What follows `iaso.` in a container's label: what a foreigner may ask for. No URL beyond the container itself, no redirect
 /// that could lead elsewhere, no host, no target.
 pub(super) static LABELS: &[Key] = &[
-    key("enable", Kind::Flag, Hidden, ""),
-    key("name", Kind::Name, Hidden, ""),
+    key("enable", Kind::Flag, Hidden, "watch it, or never touch it"),
+    key("name", Kind::Name, Hidden, "unset: PROJECT-SERVICE of Compose, else the container's own"),
     SEVERITY,
     START_PERIOD,
     LIFECYCLE,
     AFTER_GAP,
     RECOVERY_KEY,
-    key("check", Kind::Named(LABEL_CHECK), Hidden, ""),
+    key("check", Kind::NamedTyped(&LABEL_CHECKS), Hidden, ""),
 ];
 
-static LABEL_CHECK: &[Key] = &[
-    TYPE,
-    key("url", Kind::Text, Hidden, ""),
-    key("port", Kind::Integer(1, 65_535), Hidden, ""),
-    METHOD,
-    key("headers", Kind::Headers, Hidden, ""),
-    key("expect", Kind::Table(EXPECT), Hidden, ""),
-    INTERVAL,
-    TIMEOUT,
-    ON_FAILURE,
-    FAILURE_THRESHOLD,
-    SUCCESS_THRESHOLD,
-];
+/// The types of checks that labels may ask for.
+pub(super) fn label_check_types() -> impl Iterator<Item = &'static str> + Clone {
+    LABEL_CHECKS.words()
+}

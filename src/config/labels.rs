@@ -3,6 +3,8 @@
 //! `${...}` is never filled in.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::id::Identity;
@@ -10,17 +12,20 @@ use iaso_policy::spec::{Mode, Step};
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
-use super::decode::{self, Table, Value, duration_of, integer_of, text_of, word_of};
-use super::keys::{Key, Kind, LABELS};
+use super::checks::{self, Around, Wrong};
+use super::decode::{self, Table, Value, duration_of, text_of, word_of};
+use super::keys::{self, Key, Kind, LABELS};
 use super::mistake::{nearest, one_of, shown};
+use super::references::References;
 use super::sections;
-use super::url;
-use super::validated::{Check, Defaults, Discovery, Recovery, Service, Severity, Target, UrlHost, UrlTemplate};
+use super::validated::{
+    AutohealLabel, Check, Defaults, Discovery, Peer, Probe, Recovery, Service, Severity, Target, UrlHost, UrlPort,
+};
 use super::values;
 use super::watch::Labels;
 
 const ENABLE: &str = "iaso.enable";
-const AUTOHEAL: &str = "autoheal";
+const AUTOHEAL: &str = super::autoheal::LABEL;
 const AUTOHEAL_TIMEOUT: &str = "autoheal.stop.timeout";
 const AUTOHEAL_ACTION: &str = "autoheal.action";
 const DEUNHEALTH: &str = "deunhealth.restart.on.unhealthy";
@@ -62,7 +67,7 @@ impl fmt::Display for LabelMistake {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Asked {
     /// To be watched; mistakes leave their defaults.
-    Watched(Box<Service>, Vec<LabelMistake>),
+    Watched(Arc<Service>, Vec<LabelMistake>),
     /// Nothing; a mistake may be why.
     Nothing(Vec<LabelMistake>),
 }
@@ -94,7 +99,8 @@ pub fn read(
         })
         .map(|wanted| wanted.key.as_str())
         .collect();
-    if !discovery.enabled || carried.is_empty() {
+    let by_autoheal = discovery.autoheal.as_ref().is_some_and(|wanted| reader.autoheal_asks(wanted, labels));
+    if !discovery.enabled || carried.is_empty() && !by_autoheal {
         if let Some(value) = labels.get(ENABLE).filter(|value| discovery.enabled && values::flag(value).is_err()) {
             reader.mistake(ENABLE, format!("found {}", shown(value)), "true or false".to_owned());
         }
@@ -117,12 +123,13 @@ pub fn read(
         severity: word_of(&tree, "severity").unwrap_or(Severity::Warning),
         checks: reader.checks(&tree, defaults),
         recovery,
+        depends_on: Vec::new(),
         lifecycle: word_of(&tree, "lifecycle").unwrap_or(defaults.lifecycle),
         after_gap: word_of(&tree, "after_gap").unwrap_or(defaults.after_gap),
         heal_exits: enabled || carried.iter().any(|key| ![AUTOHEAL, DEUNHEALTH].contains(key)),
         start_period: duration_of(&tree, "start_period").unwrap_or(defaults.start_period),
     };
-    Asked::Watched(Box::new(service), reader.mistakes)
+    Asked::Watched(Arc::new(service), reader.mistakes)
 }
 
 struct Reader<'c> {
@@ -142,12 +149,18 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a mistake was told of a label under `key`.
+    fn has_told_of(&self, key: &str) -> bool {
+        let under = |told: &str| told.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.mistakes.iter().any(|mistake| under(&mistake.key))
+    }
+
     /// The `iaso.` labels that are right, as the file would have them.
     fn tree<'l>(&mut self, labels: &'l Labels) -> Table<'l> {
         let mut tree = Table::new();
         for (label, text) in labels {
             let Some(path) = label.strip_prefix("iaso.") else { continue };
-            let (kind, steps) = match lookup(LABELS, path) {
+            let (kind, steps) = match lookup(LABELS, path, labels) {
                 Ok(found) => found,
                 Err(Unknown { expected, suggestion }) => {
                     self.tell(label, "unknown label".to_owned(), expected, suggestion);
@@ -158,16 +171,38 @@ impl Reader<'_> {
                 self.mistake(label, format!("{} bytes", text.len()), format!("at most {MAX_VALUE} bytes"));
                 continue;
             }
+            if text.contains("${credential:") {
+                let expected = "a check of the file: no label may name a credential".to_owned();
+                self.mistake(label, "a credential".to_owned(), expected);
+                continue;
+            }
             match value(kind, text) {
                 Ok(value) => insert(&mut tree, &steps, value),
                 Err(expected) => {
-                    let secret = matches!(kind, Kind::Headers) || text.contains('@');
+                    let secret = matches!(kind, Kind::Headers | Kind::Composed | Kind::Secret | Kind::Private)
+                        || text.contains('@');
                     let got = if secret { "found another value".to_owned() } else { format!("found {}", shown(text)) };
                     self.mistake(label, got, expected);
                 }
             }
         }
         tree
+    }
+
+    /// Whether autoheal, told by its environment what to watch, would watch the container.
+    fn autoheal_asks(&mut self, wanted: &AutohealLabel, labels: &Labels) -> bool {
+        let is_wanted = match wanted {
+            AutohealLabel::All => true,
+            AutohealLabel::Named(key) => labels.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
+        };
+        match labels.get(AUTOHEAL).filter(|_| is_wanted).map(|text| (text, values::flag(text))) {
+            Some((text, Err(expected))) => {
+                self.mistake(AUTOHEAL, format!("found {}", shown(text)), expected);
+                true
+            }
+            Some((_, Ok(yes))) => yes,
+            None => is_wanted,
+        }
     }
 
     /// What autoheal's own labels change.
@@ -207,26 +242,52 @@ impl Reader<'_> {
                 break;
             }
             let Some(table) = table.get_ref().as_table() else { continue };
-            match own_url(text_of(table, "url"), integer_of(table, "port")) {
-                Ok(url) => checks.push(sections::http_check(table, name.get_ref(), url, defaults)),
-                Err(expected) => {
-                    self.mistake(&format!("{key}.url"), "no URL of the container's own".to_owned(), expected);
+            let kind = text_of(table, "type").unwrap_or("http");
+            if !keys::label_check_types().any(|known| known == kind) {
+                let types = keys::label_check_types;
+                let suggestion = nearest(kind, types()).map(str::to_owned);
+                self.tell(&format!("{key}.type"), format!("unknown type {}", shown(kind)), one_of(types()), suggestion);
+                continue;
+            }
+            let references = &References::default();
+            let around = Around { defaults, folder: Path::new(""), commands: false, references };
+            match checks::check(table, kind, name.get_ref(), &around).and_then(own) {
+                Ok(check) => checks.push(check),
+                // What it lacks may be a label that was refused.
+                Err(Wrong { key: None, .. }) if self.has_told_of(&key) => {}
+                Err(Wrong { key: wrong, got, expected }) => {
+                    let key = wrong.map_or(key.clone(), |wrong| format!("{key}.{wrong}"));
+                    self.mistake(&key, got, expected);
                 }
             }
         }
+        checks.shrink_to_fit();
         checks
     }
 }
 
-/// The URL of a check: whole, or a path beside a port.
-fn own_url(text: Option<&str>, port: Option<u16>) -> values::Read<UrlTemplate> {
-    const FORM: &str = "a URL such as \"http://{address}:3000/health\", or a path beside a port";
-    let text = match (text.unwrap_or("/"), port) {
-        (path, Some(port)) if path.starts_with('/') => format!("http://{{address}}:{port}{path}"),
-        (url, None) if !url.starts_with('/') => url.to_owned(),
-        _ => return Err(FORM.to_owned()),
+/// The check, if it looks at the container itself and nothing else.
+fn own(mut check: Check) -> Result<Check, Wrong> {
+    const OWN: &str = "{address} with a port of the container's, or {port:N}";
+    let is_own = |peer: &Peer| peer.host == UrlHost::Container;
+    let wrong = |key: &'static str| Wrong {
+        key: Some(key),
+        got: "found another address than the container's".to_owned(),
+        expected: OWN.to_owned(),
     };
-    url::template(&text).and_then(|url| if url.host == UrlHost::Container { Ok(url) } else { Err(FORM.to_owned()) })
+    match Arc::make_mut(&mut check.probe) {
+        Probe::Http(http) if http.url.host != UrlHost::Container => Err(wrong("url")),
+        Probe::Tcp(tcp) if !is_own(&tcp.peer) => Err(wrong("address")),
+        Probe::Tls(tls) if !is_own(&tls.peer) => Err(wrong("address")),
+        Probe::Grpc(grpc) if !is_own(&grpc.peer) => Err(wrong("address")),
+        Probe::Icmp(UrlHost::Fixed(_)) => Err(wrong("address")),
+        Probe::Dns(dns) => {
+            let server = dns.server.get_or_insert(Peer { host: UrlHost::Container, port: UrlPort::Number(53) });
+            if is_own(server) { Ok(check) } else { Err(wrong("server")) }
+        }
+        Probe::Command(_) => Err(wrong("type")),
+        _ => Ok(check),
+    }
 }
 
 struct Unknown {
@@ -235,7 +296,7 @@ struct Unknown {
 }
 
 /// The kind of a label's path, and the path's steps.
-fn lookup<'p>(keys: &'static [Key], path: &'p str) -> Result<(&'static Kind, Vec<&'p str>), Unknown> {
+fn lookup<'p>(keys: &'static [Key], path: &'p str, labels: &Labels) -> Result<(&'static Kind, Vec<&'p str>), Unknown> {
     let (head, rest) = match path.split_once('.') {
         Some((head, rest)) => (head, Some(rest)),
         None => (path, None),
@@ -246,16 +307,28 @@ fn lookup<'p>(keys: &'static [Key], path: &'p str) -> Result<(&'static Kind, Vec
     };
     let unknown = |expected: &str| Unknown { expected: expected.to_owned(), suggestion: None };
     let (kind, mut steps) = match (&key.kind, rest) {
-        (Kind::Table(inner), Some(rest)) => lookup(inner, rest)?,
-        (Kind::Named(inner), Some(rest)) => {
+        (Kind::Table(inner), Some(rest)) => lookup(inner, rest, labels)?,
+        (Kind::NamedTyped(types), Some(rest)) => {
             let (name, rest) = rest.split_once('.').ok_or_else(|| unknown("iaso.check.NAME.KEY"))?;
             values::name(name).map_err(|expected| unknown(&expected))?;
-            let (kind, mut steps) = lookup(inner, rest)?;
+            let word = labels.get(&format!("iaso.check.{name}.type")).map_or("http", String::as_str);
+            let common = lookup(types.common, rest, labels);
+            let own = types.of(word).map(|keys| lookup(keys, rest, labels));
+            let (kind, mut steps) = match (common, own) {
+                (Ok(found), _) | (Err(_), Some(Ok(found))) => found,
+                (Err(common), None) => return Err(common),
+                (Err(common), Some(Err(own))) => {
+                    let expected = format!("{}, {}", own.expected, common.expected);
+                    return Err(Unknown { expected, suggestion: own.suggestion.or(common.suggestion) });
+                }
+            };
             steps.push(name);
             (kind, steps)
         }
         (Kind::Headers | Kind::Json, Some(name)) => (&key.kind, vec![name]),
-        (Kind::Table(_) | Kind::Named(_) | Kind::Headers | Kind::Json, None) => return Err(unknown("a key after it")),
+        (Kind::Table(_) | Kind::NamedTyped(_) | Kind::Headers | Kind::Json, None) => {
+            return Err(unknown("a key after it"));
+        }
         (_, Some(_)) => return Err(unknown("nothing after it")),
         (kind, None) => (kind, Vec::new()),
     };
@@ -280,13 +353,8 @@ fn value<'l>(kind: &Kind, text: &'l str) -> values::Read<Value<'l>> {
         }
         Kind::Headers => values::header_value(text).map(|_| string(text)),
         Kind::Json => Ok(string(text)),
-        Kind::Integer(..) | Kind::Number(..) => {
-            // A text that is no number stays a text, which is then refused as one.
-            let value = DeValue::parse(text).map_or_else(|_| string(text), |value| spanned(value.into_inner()));
-            decode::scalar(&value, kind).map(|()| value)
-        }
         _ => {
-            let value = string(text);
+            let value = decode::from_text(kind, text, 0..0);
             decode::scalar(&value, kind).map(|()| value)
         }
     }
@@ -312,7 +380,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::validated::{Config, Probe, UrlPort};
+    use crate::config::validated::{Config, Trust, UrlPort};
     use crate::config::watch::{Verdict, Watched, judge};
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -338,6 +406,29 @@ mod tests {
     fn told(pairs: &[(&str, &str)]) -> Vec<String> {
         let pairs = [&[(ENABLE, "true")], pairs].concat();
         watched(&pairs).mistakes.into_iter().map(|mistake| mistake.key).collect()
+    }
+
+    /// Whoever may start a container must not thereby read a credential of the file's.
+    #[test]
+    fn no_label_names_a_credential() {
+        let file = "[credentials.api]\ntype = \"file\"\npath = \"/run/secrets/api\"\n";
+        let ways = [
+            ("iaso.check.a.headers.authorization", "Bearer ${credential:api}"),
+            ("iaso.check.a.headers.authorization", "$${credential:api}"),
+            ("iaso.check.a.expect.body_contains", "${credential:api.value}"),
+            ("iaso.check.a.expect.headers.x-key", "${credential:api}"),
+            ("iaso.check.a.url", "http://{address}:80/?key=${credential:api}"),
+            ("iaso.name", "${credential:api}"),
+        ];
+        for (key, text) in ways {
+            let pairs = [(ENABLE, "true"), ("iaso.check.a.type", "http"), ("iaso.check.a.port", "80"), (key, text)];
+            let Verdict::Watched(watched) = verdict(file, &pairs) else { panic!("{key} is not watched") };
+            let told: Vec<&LabelMistake> = watched.mistakes.iter().filter(|mistake| mistake.key == key).collect();
+            assert_eq!((told.len(), told[0].got.as_str()), (1, "a credential"), "{key}: {:?}", watched.mistakes);
+            for check in &watched.service.checks {
+                assert!(check.probe.texts().next().is_none(), "{key}: nothing of it is sent");
+            }
+        }
     }
 
     #[test]
@@ -415,11 +506,11 @@ mod tests {
         assert_eq!((service.recovery.spec.max_attempts, service.recovery.spec.quarantine_retry), (2, None));
         assert_eq!(service.recovery.spec.backoff.base, Duration::from_secs(1));
         let [api, ui] = &service.checks[..] else { panic!("{:?}", service.checks) };
-        let Probe::Http(http) = &api.probe;
+        let Probe::Http(http) = &*api.probe else { panic!() };
         assert_eq!((&http.url.host, http.url.port), (&UrlHost::Container, Some(UrlPort::Number(3000))));
         assert_eq!((http.url.path.as_str(), &http.expect.status[..]), ("/health", &[(200, 299), (401, 401)][..]));
         assert_eq!(http.expect.json, [("/status".to_owned(), "up".into())]);
-        assert_eq!(http.headers, [("host".to_owned(), "localhost".to_owned())]);
+        assert_eq!(http.headers, [("host".to_owned(), "localhost".into())]);
         assert_eq!((api.on_failure, api.failure), (OnFailure::Heal, Threshold { failures: 3, of: 10 }));
         assert_eq!(ui.on_failure, OnFailure::Alert);
     }
@@ -490,17 +581,82 @@ mod tests {
         assert_eq!(labelled.service.start_period, Duration::from_secs(7));
     }
 
+    #[test]
+    fn law_19_labels_see_none_of_iaso_s_references() {
+        let text = "${HOME} ${file:/etc/passwd} $${A}";
+        let watched = watched(&[
+            (ENABLE, "true"),
+            ("iaso.check.a.port", "80"),
+            ("iaso.check.a.headers.X-Told", text),
+            ("iaso.check.a.expect.body_contains", text),
+        ]);
+        let Probe::Http(http) = &*watched.service.checks[0].probe else { panic!() };
+        assert_eq!(http.headers, [("x-told".to_owned(), text.into())]);
+        assert_eq!(http.expect.body_contains, Some(text.into()));
+    }
+
+    #[test]
+    fn law_19_addresses_of_others_are_refused() {
+        for kind in ["tcp", "tls"] {
+            let with =
+                |address| watched(&[(ENABLE, "true"), ("iaso.check.a.type", kind), ("iaso.check.a.address", address)]);
+            let others = with("db.example.org:443");
+            assert!(others.service.checks.is_empty() && !others.mistakes.is_empty(), "{kind}: {:?}", others.mistakes);
+            assert_eq!(with("{address}:443").service.checks.len(), 1, "{kind}");
+        }
+    }
+
     /// What labels may lead to, judged without the reader's own rules.
     fn is_allowed(service: &Service, container: &str) -> bool {
+        let own = |peer: &Peer| peer.host == UrlHost::Container;
+        // A file of this host, which trust could be taken from.
+        let no_file = |trust: &Trust| trust.roots.is_empty();
         let steps = service.recovery.spec.ladder.iter().all(|step| !matches!(step, Step::Exec(_)));
         let checks = service.checks.iter().all(|check| {
-            let Probe::Http(http) = &check.probe;
-            http.url.host == UrlHost::Container && http.redirects == 0 && check.interval >= Duration::from_secs(1)
+            check.interval >= Duration::from_secs(1)
+                && match &*check.probe {
+                    Probe::Http(http) => {
+                        http.url.host == UrlHost::Container && http.redirects == 0 && no_file(&http.trust)
+                    }
+                    Probe::Tcp(tcp) => own(&tcp.peer),
+                    Probe::Tls(tls) => own(&tls.peer) && no_file(&tls.trust),
+                    Probe::Dns(dns) => dns.server.as_ref().is_some_and(own),
+                    Probe::Grpc(grpc) => own(&grpc.peer) && grpc.tls.as_ref().is_none_or(no_file),
+                    Probe::Icmp(host) => *host == UrlHost::Container,
+                    // In the container itself.
+                    Probe::Exec(_) | Probe::Docker | Probe::Heartbeat(_) => true,
+                    Probe::Command(_) => false,
+                }
         });
         steps
             && checks
             && service.recovery.commands.is_empty()
+            && service.depends_on.is_empty()
             && service.target == Target::Container(container.to_owned())
+    }
+
+    /// A check of any type, with the keys that could lead somewhere.
+    fn a_check() -> impl Strategy<Value = Labels> {
+        let kind = "(http|tcp|tls|dns|grpc|icmp|exec|command|docker|heartbeat)";
+        let place = "(\\{address\\}|example\\.org|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]{1,4}|:\\{port:[0-9]{1,4}\\})?";
+        let path = "(/etc/passwd|ca\\.pem|true|reboot)";
+        let keys = (kind, place, place, proptest::option::of(path), proptest::option::of("[0-9]{1,4}"));
+        keys.prop_map(|(kind, address, server, file, port)| {
+            let pairs = [
+                ("type", Some(kind)),
+                ("url", Some(format!("http://{address}/"))),
+                ("address", Some(address)),
+                ("server", Some(server)),
+                ("query", Some("a.example".to_owned())),
+                ("command", file.clone()),
+                ("ca_file", file),
+                ("tls", Some("true".to_owned())),
+                ("redirects", port.clone()),
+                ("port", port),
+            ];
+            let label = |(key, value): (&str, Option<String>)| Some((format!("iaso.check.d.{key}"), value?));
+            pairs.into_iter().filter_map(label).collect()
+        })
     }
 
     fn pairs() -> impl Strategy<Value = Labels> {
@@ -520,13 +676,13 @@ mod tests {
         ];
         let ladder = "(start|restart|stop|signal:9|exec:sh|command:x|recreate)(,(restart|exec:sh|webhook:x))?";
         let checks = proptest::collection::btree_map("iaso\\.check\\.[a-c]\\.url", url, 0..3);
-        (proptest::collection::btree_map(key, value, 0..12), proptest::option::of(ladder), checks).prop_map(
-            |(mut labels, ladder, checks)| {
-                labels.extend(ladder.map(|ladder| ("iaso.recovery.ladder".to_owned(), ladder)));
-                labels.extend(checks);
-                labels
-            },
-        )
+        let any = proptest::collection::btree_map(key, value, 0..12);
+        (any, proptest::option::of(ladder), checks, a_check()).prop_map(|(mut labels, ladder, checks, check)| {
+            labels.extend(ladder.map(|ladder| ("iaso.recovery.ladder".to_owned(), ladder)));
+            labels.extend(checks);
+            labels.extend(check);
+            labels
+        })
     }
 
     proptest! {
@@ -534,7 +690,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_labels_lead_beyond_the_container(mut labels in pairs(), name in prop_oneof!["[a-z]{1,8}", any::<String>()]) {
+        fn law_19_no_labels_lead_beyond_the_container(mut labels in pairs(), name in prop_oneof!["[a-z]{1,8}", any::<String>()]) {
             let config = config("");
             for enabled in [false, true] {
                 if enabled {

@@ -1,19 +1,18 @@
-//! What is wrong with a configuration, told so that a person can mend it in one go.
+//! What is wrong with a configuration, or unwise in it, told so that a person can mend it in one go.
 
 use std::fmt;
-use std::ops::Range;
 
-/// The longest excerpt of a source line, in characters.
-const EXCERPT: usize = 120;
 /// The longest piece of what was found, in characters.
 const FOUND: usize = 60;
 
-/// The most mistakes that are told one by one; a file that has more is hardly a configuration.
-const MOST: usize = 1000;
+/// The most right names that are listed.
+const NAMES: usize = 50;
 
-/// One mistake.
+/// One mistake, or one warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
+    /// Whether the configuration can be used all the same.
+    pub level: Level,
     /// The file, or the variable of the environment.
     pub origin: String,
     /// Where in the file; none when it is about the file or the variable as a whole.
@@ -28,6 +27,15 @@ pub struct Mistake {
     pub suggestion: Option<String>,
 }
 
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, and should be changed.
+    Warning,
+}
+
 /// Where a mistake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -36,193 +44,102 @@ pub struct Place {
     /// In characters, from 1.
     pub column: usize,
     /// The part of the line around it, without what may be secret.
-    excerpt: String,
+    pub(super) excerpt: String,
     /// What of the excerpt to underline: characters before it, and its own.
-    underline: (usize, usize),
+    pub(super) underline: (usize, usize),
 }
 
-/// Every mistake of one run, in the order of the file. Never empty.
+/// Every mistake of one run, in the order of the files. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
     /// One mistake about a file or a variable as a whole.
     pub(super) fn of(origin: &str, got: String, expected: &str) -> Self {
-        let (path, expected) = (String::new(), expected.to_owned());
-        Self(vec![Mistake { origin: origin.to_owned(), place: None, path, got, expected, suggestion: None }])
+        Self(vec![Mistake::of(origin, got, expected)])
     }
 }
 
 impl std::error::Error for Mistakes {}
 
+/// Each as a block with its excerpt, and how many there are.
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.0 {
-            writeln!(f, "{mistake}\n")?;
+            writeln!(f, "{}", mistake.block(false))?;
         }
-        match self.0.len() {
-            1 => f.write_str("1 mistake"),
-            n => write!(f, "{n} mistakes"),
-        }
+        f.write_str(&counted(self.0.len(), "mistake"))
     }
 }
 
+/// `1 mistake`, `2 mistakes`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// On one line, for a log.
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.origin)?;
-        if let Some(Place { line, column, .. }) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        f.write_str(": ")?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.got)?;
+        write!(f, "{}: {}", self.at(), self.what())?;
         if !self.expected.is_empty() {
             write!(f, "; expected {}", self.expected)?;
         }
-        if let Some(Place { line, excerpt, underline: (before, width), .. }) = &self.place {
-            let margin = line.to_string().len();
-            write!(f, "\n {line} | {excerpt}\n {:margin$} | {:before$}{}", "", "", "^".repeat(*width))?;
+        match &self.suggestion {
+            Some(name) => write!(f, "; did you mean `{name}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Mistake {
+    /// About a file or a variable as a whole.
+    pub(super) fn of(origin: &str, got: String, expected: &str) -> Self {
+        let (origin, path, expected) = (origin.to_owned(), String::new(), expected.to_owned());
+        Self { level: Level::Error, origin, place: None, path, got, expected, suggestion: None }
+    }
+
+    /// `FILE:LINE:COLUMN`, or what of it there is.
+    fn at(&self) -> String {
+        match self.place {
+            Some(Place { line, column, .. }) => format!("{}:{line}:{column}", self.origin),
+            None => self.origin.clone(),
+        }
+    }
+
+    fn what(&self) -> String {
+        if self.path.is_empty() { self.got.clone() } else { format!("{}: {}", self.path, self.got) }
+    }
+
+    /// The mistake over several lines, as compilers tell theirs: what, where, the line with the part underlined, and help.
+    /// Ends with a line break; `colour` is for terminals.
+    pub fn block(&self, colour: bool) -> String {
+        let paint = |code: &str, text: &str| {
+            if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        };
+        let (word, hue) = match self.level {
+            Level::Error => ("error", "1;31"),
+            Level::Warning => ("warning", "1;33"),
+        };
+        let margin = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
+        let bar = |mark: &str| paint("1;34", &format!("{:margin$} {mark}", ""));
+        let mut text = format!("{}{}\n", paint(hue, word), paint("1", &format!(": {}", self.what())));
+        text += &format!("{} {}\n", paint("1;34", &format!("{:margin$}-->", "")), self.at());
+        let expected = if self.expected.is_empty() { String::new() } else { format!("expected {}", self.expected) };
+        match &self.place {
+            Some(Place { line, excerpt, underline: (before, width), .. }) => {
+                let number = paint("1;34", &format!("{line:margin$} |"));
+                let marks = format!("{} {expected}", "^".repeat(*width));
+                text += &format!("{}\n{number} {excerpt}\n", bar("|"));
+                text += &format!("{} {:before$}{}\n", bar("|"), "", paint(hue, marks.trim_end()));
+            }
+            None if expected.is_empty() => {}
+            None => text += &format!("{} {expected}\n", bar("=")),
         }
         if let Some(name) = &self.suggestion {
-            write!(f, "\n help: did you mean `{name}`?")?;
+            text += &format!("{} {}: did you mean `{name}`?\n", bar("="), paint("1", "help"));
         }
-        Ok(())
+        text
     }
-}
-
-/// The mistakes of one file while it is read.
-#[derive(Debug)]
-pub(super) struct Report<'s> {
-    origin: &'s str,
-    source: &'s str,
-    /// Where each line begins.
-    lines: Vec<usize>,
-    /// Values that are never shown; none overlap.
-    secrets: Vec<Range<usize>>,
-    found: Vec<Found>,
-}
-
-#[derive(Debug)]
-struct Found {
-    span: Range<usize>,
-    path: String,
-    got: String,
-    expected: String,
-    suggestion: Option<String>,
-    syntax: bool,
-}
-
-impl<'s> Report<'s> {
-    pub(super) fn new(origin: &'s str, source: &'s str) -> Self {
-        let lines = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { origin, source, lines, secrets: Vec::new(), found: Vec::new() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
-    /// Keeps what stands there out of every excerpt.
-    pub(super) fn hide(&mut self, span: Range<usize>) {
-        self.secrets.push(span);
-    }
-
-    pub(super) fn mistake(&mut self, span: Range<usize>, path: &str, got: String, expected: impl Into<String>) {
-        self.push(span, path, got, expected.into(), None, false);
-    }
-
-    /// The file is not TOML here.
-    pub(super) fn syntax(&mut self, span: Range<usize>, got: &str) {
-        self.push(span, "", got.to_owned(), String::new(), None, true);
-    }
-
-    /// `name` is none of `names`.
-    pub(super) fn unknown<'n>(
-        &mut self,
-        span: Range<usize>,
-        path: &str,
-        what: &str,
-        name: &str,
-        names: impl Iterator<Item = &'n str> + Clone,
-    ) {
-        let suggestion = nearest(name, names.clone()).map(str::to_owned);
-        let expected = one_of(names);
-        self.push(span, path, format!("unknown {what} {}", shown(name)), expected, suggestion, false);
-    }
-
-    fn push(
-        &mut self,
-        span: Range<usize>,
-        path: &str,
-        got: String,
-        expected: String,
-        suggestion: Option<String>,
-        syntax: bool,
-    ) {
-        self.found.push(Found { span, path: path.to_owned(), got, expected, suggestion, syntax });
-    }
-
-    /// Everything found, in the order of the file. What only follows from broken syntax on the same line is left out.
-    pub(super) fn finish(mut self) -> Vec<Mistake> {
-        self.found.sort_by_key(|found| (found.span.start, !found.syntax));
-        self.secrets.sort_by_key(|span| span.start);
-        let broken: Vec<usize> =
-            self.found.iter().filter(|found| found.syntax).map(|found| self.line_of(found.span.start)).collect();
-        let mut all = std::mem::take(&mut self.found);
-        all.retain(|found| found.syntax || broken.binary_search(&self.line_of(found.span.start)).is_err());
-        let more = all.len().saturating_sub(MOST);
-        let rest = (more > 0).then(|| Mistakes::of(self.origin, format!("{more} more mistakes"), "").0);
-        all.into_iter()
-            .take(MOST)
-            .map(|found| Mistake {
-                origin: self.origin.to_owned(),
-                place: Some(self.place(&found)),
-                path: found.path,
-                got: found.got,
-                expected: found.expected,
-                suggestion: found.suggestion,
-            })
-            .chain(rest.into_iter().flatten())
-            .collect()
-    }
-
-    /// From 0.
-    fn line_of(&self, at: usize) -> usize {
-        self.lines.partition_point(|&start| start <= at) - 1
-    }
-
-    fn is_secret(&self, at: usize) -> bool {
-        let before = self.secrets.partition_point(|span| span.start <= at);
-        before > 0 && self.secrets[before - 1].contains(&at)
-    }
-
-    fn place(&self, found: &Found) -> Place {
-        let line = self.line_of(found.span.start);
-        let start = self.lines[line];
-        let end = self.lines.get(line + 1).map_or(self.source.len(), |&next| next - 1);
-        let text = &self.source[start..end];
-        let hidden = found.syntax && may_hold_secret(text);
-        let (head, tail) = text.split_at(text.floor_char_boundary(found.span.start - start));
-        let window = head.char_indices().rev().nth(EXCERPT / 2 - 1).map_or(0, |(at, _)| at);
-        let before = head[window..].chars().count();
-        let marked = found.span.end.saturating_sub(found.span.start);
-        let width = tail.char_indices().take(EXCERPT - before).take_while(|(at, _)| *at < marked).count().max(1);
-        let excerpt: String = text[window..]
-            .char_indices()
-            .take(EXCERPT)
-            .map(|(at, c)| if hidden || self.is_secret(start + window + at) { '*' } else { printable(c) })
-            .collect();
-        let column = head.chars().count() + 1;
-        Place { line: line + 1, column, excerpt: excerpt.trim_end().to_owned(), underline: (before, width) }
-    }
-}
-
-/// Broken syntax hides where values begin and end, so that such a line is judged by its words.
-fn may_hold_secret(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
-    ["auth", "token", "secret", "passw", "cookie", "key", "header", "@"].iter().any(|word| line.contains(word))
 }
 
 /// Text of a file or a label as an error may show it: quoted, short, without control characters.
@@ -232,7 +149,7 @@ pub(super) fn shown(text: &str) -> String {
     if chars.next().is_some() { format!("\"{start}...\"") } else { format!("\"{start}\"") }
 }
 
-fn printable(c: char) -> char {
+pub(super) fn printable(c: char) -> char {
     // Directional marks and the like would make the line read as something else.
     let invisible =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -245,9 +162,12 @@ fn printable(c: char) -> char {
     }
 }
 
-/// `a, b or c`.
+/// `a, b or c`; of very many names only the first.
 pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
+    if let (shown, rest @ [_, ..]) = names.split_at(names.len().min(NAMES)) {
+        return format!("{} or one of {} more", shown.join(", "), rest.len());
+    }
     match names.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -256,7 +176,7 @@ pub(super) fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// The name that was probably meant: at most a third of it mistyped.
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if name.len() > 64 {
         return None;
     }

@@ -5,30 +5,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::spec::{AfterGap, BackoffSpec, Budget, FleetSpec, Lifecycle, OnFailure, RecoverySpec, Threshold};
+use iaso_policy::spec::{AfterGap, BackoffSpec, Budget, FleetSpec, Lifecycle, RecoverySpec, Threshold};
 
-use super::decode::{self, Table, Value, duration_of, integer_of, join, number_of, text_of, word_of};
-use super::mistake::Report;
+use super::checks;
+use super::credentials;
+use super::decode::{self, Table, duration_of, integer_of, join, number_of, text_of, word_of};
+use super::references::References;
+use super::report::Report;
 use super::validated::{
-    Api, Check, Config, Daemon, Defaults, Discovery, Host, HttpExpect, HttpMethod, HttpProbe, LabelMatch, LogFormat,
-    Probe, Recovery, Service, Severity, Target, UrlTemplate,
+    Api, Config, Daemon, Defaults, Discovery, Host, LabelMatch, Log, LogFormat, Recovery, Service, Severity, Target,
 };
-use super::{url, values};
+use super::{host_tls, unwise, values, vault, whole};
 
-/// Makes the configuration of a file that agrees with the table of keys; `usual` is the host without `[hosts]`.
-pub(super) fn config(report: &mut Report, file: &Table, usual: Host, state_directory: Option<PathBuf>) -> Config {
+/// Makes the configuration of a file that agrees with the table of keys; `usual` is the host without `[hosts]`, and `env` what
+/// the environment says where the file is silent.
+pub(super) fn config(report: &mut Report, file: &Table, usual: Host, env: &dyn Fn(&str) -> Option<String>) -> Config {
+    let state_directory = env("STATE_DIRECTORY").and_then(|paths| super::first_path(&paths));
     let mut hosts = hosts(report, file);
     if hosts.is_empty() {
         hosts.push(usual);
     }
     let defaults = defaults(report, file);
-    let services = services(report, file, &hosts, &defaults);
     let empty = Table::new();
+    let daemon = decode::table(file, "daemon").unwrap_or(&empty);
+    let commands = daemon.get("allow_commands").and_then(|value| value.get_ref().as_bool()).unwrap_or(false);
+    let credentials = credentials::credentials(report, file);
+    let references = References::resolve(report, file, &credentials);
+    let services = services(report, file, &hosts, &defaults, commands, &references);
+    whole::judge(report, file, &hosts, &services);
+    let vault = vault::vault(report, file, env);
     let api = decode::table(file, "api").unwrap_or(&empty);
-    Config {
-        daemon: daemon(decode::table(file, "daemon").unwrap_or(&empty), state_directory),
+    let config = Config {
+        daemon: self::daemon(daemon, state_directory),
         hosts,
         discovery: discovery(decode::table(file, "discovery").unwrap_or(&empty)),
         defaults,
@@ -39,7 +50,13 @@ pub(super) fn config(report: &mut Report, file: &Table, usual: Host, state_direc
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9797))),
         },
         services,
-    }
+        vault,
+        credentials,
+        reporters: Vec::new(),
+        inherited: Vec::new(),
+    };
+    credentials::targets::judge(report, file, &config);
+    config
 }
 
 fn daemon(table: &Table, state_directory: Option<PathBuf>) -> Daemon {
@@ -49,8 +66,11 @@ fn daemon(table: &Table, state_directory: Option<PathBuf>) -> Daemon {
     Daemon {
         data_dir: state_directory.unwrap_or_else(|| path("data_dir", "/var/lib/iaso")),
         socket: path("socket", "/run/iaso/iaso.sock"),
-        log_level: word_of(log, "level").unwrap_or(tracing::Level::INFO),
-        log_format: word_of(log, "format").unwrap_or(LogFormat::Auto),
+        log: Log {
+            level: word_of(log, "level").unwrap_or(tracing::Level::INFO),
+            format: word_of(log, "format").unwrap_or(LogFormat::Auto),
+            file: text_of(log, "file").map(PathBuf::from),
+        },
         shutdown_grace: duration_of(table, "shutdown_grace").unwrap_or(Duration::from_secs(8)),
     }
 }
@@ -65,11 +85,14 @@ fn hosts(report: &mut Report, file: &Table) -> Vec<Host> {
                 "no url".to_owned(),
                 "url = \"unix://...\" or \"tcp://...\"",
             ),
-            Some(_) => hosts.extend(
-                text_of(table, "url")
-                    .and_then(|text| values::host_address(text).ok())
-                    .map(|address| Host { name: name.to_owned(), address }),
-            ),
+            Some(url) => {
+                let address = text_of(table, "url").and_then(|text| values::host_address(text).ok());
+                let (path, folder) = (join("hosts", name), report.folder_at(span.start));
+                let address = address.and_then(|address| host_tls::address(report, &path, table, address, folder));
+                let Some(address) = address else { continue };
+                unwise::plain_host(report, &format!("{path}.url"), &address, url.span());
+                hosts.push(Host { name: name.to_owned(), address });
+            }
         }
     }
     hosts
@@ -81,6 +104,7 @@ fn discovery(table: &Table) -> Discovery {
         enabled: table.get("enabled").and_then(|value| value.get_ref().as_bool()).unwrap_or(true),
         labels: decode::labels_of(table, "labels")
             .unwrap_or_else(|| ["iaso.enable", "autoheal", "deunhealth.restart.on.unhealthy"].map(label).into()),
+        autoheal: None,
     }
 }
 
@@ -115,19 +139,25 @@ impl Default for Defaults {
 fn defaults(report: &mut Report, file: &Table) -> Defaults {
     let default = Defaults::default();
     let Some(table) = decode::table(file, "defaults") else { return default };
+    let recovery = recovery(report, table, "defaults", &default.recovery);
+    inherited(table, &default, recovery)
+}
+
+/// What a service's checks, and the service itself, go by where they say nothing: its own table on top of `base`.
+fn inherited(table: &Table, base: &Defaults, recovery: Recovery) -> Defaults {
     Defaults {
-        interval: duration_of(table, "interval").unwrap_or(default.interval),
-        timeout: duration_of(table, "timeout").unwrap_or(default.timeout),
-        failure: threshold(table).unwrap_or(default.failure),
-        success_threshold: integer_of(table, "success_threshold").unwrap_or(default.success_threshold),
-        start_period: duration_of(table, "start_period").unwrap_or(default.start_period),
-        lifecycle: word_of(table, "lifecycle").unwrap_or(default.lifecycle),
-        after_gap: word_of(table, "after_gap").unwrap_or(default.after_gap),
-        recovery: recovery(report, table, "defaults", &default.recovery),
+        interval: duration_of(table, "interval").unwrap_or(base.interval),
+        timeout: duration_of(table, "timeout").unwrap_or(base.timeout),
+        failure: threshold(table).unwrap_or(base.failure),
+        success_threshold: integer_of(table, "success_threshold").unwrap_or(base.success_threshold),
+        start_period: duration_of(table, "start_period").unwrap_or(base.start_period),
+        lifecycle: word_of(table, "lifecycle").unwrap_or(base.lifecycle),
+        after_gap: word_of(table, "after_gap").unwrap_or(base.after_gap),
+        recovery,
     }
 }
 
-fn threshold(table: &Table) -> Option<Threshold> {
+pub(super) fn threshold(table: &Table) -> Option<Threshold> {
     decode::threshold_of(table.get("failure_threshold")?).ok()
 }
 
@@ -136,7 +166,7 @@ fn recovery(report: &mut Report, parent: &Table, path: &str, base: &Recovery) ->
     let recovery = recovery_of(parent, base);
     let backoff = recovery.spec.backoff;
     if let Some(value) = parent.get("recovery").filter(|_| backoff.base > backoff.max) {
-        let got = format!("base of {:?} is over max of {:?}", backoff.base, backoff.max);
+        let got = "base is over max".to_owned();
         report.mistake(value.span(), &format!("{path}.recovery.backoff"), got, "base at most max");
     }
     recovery
@@ -180,13 +210,21 @@ fn backoff(table: &Table, base: BackoffSpec) -> BackoffSpec {
     }
 }
 
-fn services(report: &mut Report, file: &Table, hosts: &[Host], defaults: &Defaults) -> BTreeMap<String, Service> {
+fn services(
+    report: &mut Report,
+    file: &Table,
+    hosts: &[Host],
+    defaults: &Defaults,
+    commands: bool,
+    references: &References,
+) -> BTreeMap<String, Arc<Service>> {
     let mut services = BTreeMap::new();
     for (name, span, table) in decode::named(file, "services") {
         let path = join("services", name);
-        let host = host(report, table, &path, hosts);
+        let host = host(report, table, &path, file, hosts);
         let recovery = recovery(report, table, &path, &defaults.recovery);
-        let checks = checks(report, table, &path, defaults);
+        let own = inherited(table, defaults, recovery);
+        let checks = checks::checks(report, table, &path, &own, commands, references);
         let Some(target) = target(report, table, &path, span) else { continue };
         let service = Service {
             name: name.to_owned(),
@@ -194,26 +232,30 @@ fn services(report: &mut Report, file: &Table, hosts: &[Host], defaults: &Defaul
             target,
             severity: word_of(table, "severity").unwrap_or(Severity::Warning),
             checks,
-            recovery,
-            lifecycle: word_of(table, "lifecycle").unwrap_or(defaults.lifecycle),
-            after_gap: word_of(table, "after_gap").unwrap_or(defaults.after_gap),
+            recovery: own.recovery,
+            depends_on: decode::names_of(table, "depends_on").into_iter().map(|(name, _)| name.to_owned()).collect(),
+            lifecycle: own.lifecycle,
+            after_gap: own.after_gap,
             heal_exits: true,
-            start_period: duration_of(table, "start_period").unwrap_or(defaults.start_period),
+            start_period: own.start_period,
         };
-        services.insert(name.to_owned(), service);
+        services.insert(name.to_owned(), Arc::new(service));
     }
     services
 }
 
-fn host(report: &mut Report, table: &Table, path: &str, hosts: &[Host]) -> String {
+fn host(report: &mut Report, table: &Table, path: &str, file: &Table, hosts: &[Host]) -> String {
     let first = || hosts.first().map(|host| host.name.clone()).unwrap_or_default();
     let (Some(value), Some(name)) = (table.get("host"), text_of(table, "host")) else { return first() };
-    if hosts.iter().any(|host| host.name == name) {
+    // A host with a mistake of its own is known all the same.
+    let named = decode::named(file, "hosts");
+    let known = || named.iter().map(|(name, ..)| *name).chain(hosts.iter().map(|host| host.name.as_str()));
+    if known().any(|known| known == name) {
         return name.to_owned();
     }
     if values::name(name).is_ok() {
-        let names = hosts.iter().map(|host| host.name.as_str());
-        report.unknown(value.span(), &format!("{path}.host"), "host", name, names);
+        let names: BTreeSet<&str> = known().collect();
+        report.unknown(value.span(), &format!("{path}.host"), "host", name, names.iter().copied());
     }
     first()
 }
@@ -239,81 +281,5 @@ fn target(report: &mut Report, table: &Table, path: &str, span: Range<usize>) ->
             }
             text_of(selector, "label").and_then(|text| values::label(text).ok()).map(Target::Selector)
         }
-    }
-}
-
-fn checks(report: &mut Report, table: &Table, path: &str, defaults: &Defaults) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let mut names = BTreeSet::new();
-    let items = table.get("checks").and_then(|value| value.get_ref().as_array()).into_iter().flatten();
-    for (index, item) in items.enumerate() {
-        let path = format!("{path}.checks[{index}]");
-        let Some(check) = check(report, item, &path, defaults) else { continue };
-        if names.insert(check.name.clone()) {
-            checks.push(check);
-        } else {
-            let table = item.get_ref().as_table();
-            let span = table.and_then(|table| table.get("name")).map_or(item.span(), Value::span);
-            let got = format!("a second check named \"{}\"", check.name);
-            report.mistake(span, &format!("{path}.name"), got, "a name of its own within the service");
-        }
-    }
-    checks
-}
-
-/// One check of the file.
-fn check(report: &mut Report, item: &Value, path: &str, defaults: &Defaults) -> Option<Check> {
-    let table = item.get_ref().as_table()?;
-    for (key, expected) in [("type", "type = \"http\""), ("url", "url = \"http://...\"")] {
-        if !table.contains_key(key) {
-            report.mistake(item.span(), path, format!("no {key}"), expected);
-        }
-    }
-    let url = text_of(table, "url").and_then(|text| url::template(text).ok())?;
-    let name = text_of(table, "name").or(text_of(table, "type")).unwrap_or("http");
-    Some(http_check(table, name, url, defaults))
-}
-
-/// The check of a table that agrees with the table of keys. Where it does not say what its failure asks for, that is
-/// healing when it goes to the container itself, else an alert, since the way there may be what is broken.
-pub(super) fn http_check(table: &Table, name: &str, url: UrlTemplate, defaults: &Defaults) -> Check {
-    let usual = if url.is_own() { OnFailure::Heal } else { OnFailure::Alert };
-    let probe = HttpProbe {
-        url,
-        method: word_of(table, "method").unwrap_or(HttpMethod::Get),
-        headers: decode::headers_of(table, "headers"),
-        redirects: integer_of(table, "redirects").unwrap_or(0),
-        expect: expect(decode::table(table, "expect").unwrap_or(&Table::new())),
-    };
-    Check {
-        name: name.to_owned(),
-        interval: duration_of(table, "interval").unwrap_or(defaults.interval),
-        timeout: duration_of(table, "timeout").unwrap_or(defaults.timeout),
-        on_failure: word_of(table, "on_failure").unwrap_or(usual),
-        failure: threshold(table).unwrap_or(defaults.failure),
-        success_threshold: integer_of(table, "success_threshold").unwrap_or(defaults.success_threshold),
-        probe: Probe::Http(probe),
-    }
-}
-
-impl Default for HttpExpect {
-    fn default() -> Self {
-        Self { status: vec![(200, 299)], body_contains: None, json: Vec::new(), headers: Vec::new(), max_latency: None }
-    }
-}
-
-fn expect(table: &Table) -> HttpExpect {
-    let json = decode::table(table, "json").into_iter().flatten();
-    HttpExpect {
-        status: table
-            .get("status")
-            .and_then(|value| decode::statuses_of(value).ok())
-            .unwrap_or_else(|| HttpExpect::default().status),
-        body_contains: text_of(table, "body_contains").map(str::to_owned),
-        json: json
-            .filter_map(|(pointer, value)| Some((pointer.get_ref().to_string(), decode::json(value).ok()?)))
-            .collect(),
-        headers: decode::headers_of(table, "headers"),
-        max_latency: duration_of(table, "max_latency"),
     }
 }

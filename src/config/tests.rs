@@ -1,5 +1,17 @@
 //! The file as people write it, with their mistakes.
 
+mod checks;
+mod credentials;
+mod documents;
+mod environment;
+mod files;
+mod hosts;
+mod law_13;
+mod references;
+mod targets;
+mod unwise;
+mod whole;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +20,8 @@ use iaso_policy::id::{HostId, Identity};
 use iaso_policy::spec::{BackoffSpec, FleetSpec, Mode, OnFailure, Step, Threshold};
 use proptest::prelude::*;
 
-use super::validated::{Defaults, HostAddress, Probe, Severity, Target};
-use super::{Config, Mistake, Mistakes, decode, example, load, usual_host};
+use super::validated::{Defaults, HostAddress, LogFormat, Probe, Severity, Target};
+use super::{Config, Environment, Examined, Mistake, Mistakes, decode, examine_at, example, load, usual_host};
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -97,9 +109,8 @@ fn a_mistake_reads_well() {
     let text = Mistakes(mistakes("[daemon]\n\tshutdown_grase = \"8s\"\n")).to_string();
     assert_eq!(
         text,
-        "iaso.toml:2:2: daemon.shutdown_grase: unknown key \"shutdown_grase\"; expected data_dir, socket, log or \
-         shutdown_grace\n 2 |  shutdown_grase = \"**\"\n   |  ^^^^^^^^^^^^^^\n help: did you mean `shutdown_grace`?\n\n1 mistake"
-            .replace("\"**\"", "****")
+        "error: daemon.shutdown_grase: unknown key \"shutdown_grase\"\n --> iaso.toml:2:2\n  |\n2 |  shutdown_grase = ****\n  |  \
+         ^^^^^^^^^^^^^^ expected data_dir, socket, log, shutdown_grace or allow_commands\n  = help: did you mean `shutdown_grace`?\n\n1 mistake"
     );
 }
 
@@ -141,16 +152,22 @@ fn an_empty_file_has_every_default() {
 fn the_example_is_current_and_accepted() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
     let made = example();
-    if std::env::var_os("IASO_UPDATE_EXAMPLE").is_some() {
+    if is_updating() {
         std::fs::write(&path, &made).unwrap();
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), made, "IASO_UPDATE_EXAMPLE=1 cargo test writes it anew");
-    assert_eq!(load(Some(&path), &no_env).unwrap_or_else(|mistakes| panic!("{mistakes}")).config, read("").unwrap());
-    let uncommented: String = made
-        .lines()
-        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
-        .collect();
-    let config = read(&uncommented).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(
+        load(Some(&path), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}")).config,
+        read("").unwrap()
+    );
+    let (dir, uncommented) = whole_example();
+    let file = dir.path().join("iaso.toml");
+    let accepted = |source: &str| {
+        std::fs::write(&file, source).unwrap();
+        load(Some(&file), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    };
+    let whole = accepted(&uncommented);
+    assert_eq!(whole.warnings, []);
     let without_defaults = r#"
 [services.homepage]
 compose = "dashboard/homepage"
@@ -162,8 +179,139 @@ url = "http://{address}:3000/api/healthcheck"
 headers = { Host = "localhost:3000" }
 expect = { body_contains = "up", max_latency = "2s" }
 on_failure = "heal"
+TRUST
+[[services.homepage.checks]]
+type = "tcp"
+address = "{address}:5432"
+send = "PING\r\n"
+expect = "+PONG"
+[[services.homepage.checks]]
+type = "tls"
+address = "{address}:5432"
+TRUST
+[[services.homepage.checks]]
+type = "dns"
+query = "db.example.org"
+server = "{address}:53"
+expect = ["192.0.2.1"]
+[[services.homepage.checks]]
+type = "grpc"
+address = "{address}:5432"
+service = "shop.v1.Cart"
+tls = true
+TRUST
+[[services.homepage.checks]]
+type = "icmp"
+address = "{address}"
+[[services.homepage.checks]]
+type = "exec"
+command = ["pg_isready"]
+[[services.homepage.checks]]
+type = "command"
+command = ["/usr/local/bin/check-nas"]
+[[services.homepage.checks]]
+type = "docker"
+[[services.homepage.checks]]
+type = "heartbeat"
+token = "${file:ping.token}"
+[vault]
+address = "https://vault.example.org:8200"
+namespace = "team/apps"
+ca_file = "ca.pem"
+server_name = "vault.example.org"
+[vault.auth]
+type = "approle"
+role_id = "${file:role-id}"
+secret_id_file = "secret-id"
+wrapped_at = "auth/approle/role/iaso/secret-id"
+[credentials.homepage-key]
+type = "kv2"
+path = "services/homepage/api-key"
+services = ["homepage"]
+[[credentials.homepage-key.files]]
+path = "/srv/homepage/secrets/api-key"
+owner = "1000:1000"
+template = "API_KEY={{ value }}\n"
+[credentials.homepage-key.rotation]
+every = "30d"
+generator = { type = "characters", at_least = { lower = 1, upper = 1, digits = 1 } }
+verify = { type = "http", url = "https://auth.example.org/api/v3/core/users/me/", headers = { Authorization = "Bearer {{ value }}" } }
+[credentials.homepage-key.rotation.apply]
+type = "http"
+url = "https://auth.example.org/api/v3/core/tokens/homepage/set_key/"
+headers = { Authorization = "Bearer ${file:authentik.token}", Content-Type = "application/json" }
+body = '{"key": "{{ value }}"}'
+[credentials.kv1]
+type = "kv1"
+path = "homepage/api-key"
+[credentials.dynamic]
+type = "dynamic"
+path = "database/creds/homepage"
+[credentials.pki]
+type = "pki"
+role = "internal"
+common_name = "homepage.example.org"
+alt_names = ["www.example.org"]
+ip_sans = ["192.0.2.1"]
+ttl = "30d"
+[credentials.aws]
+type = "aws"
+secret_id = "homepage/api-key"
+region = "eu-west-1"
+endpoint = "https://vpce-0a1b.secretsmanager.eu-west-1.vpce.amazonaws.com"
+[credentials.environment]
+type = "environment"
+variable = "API_KEY"
+[credentials.file]
+type = "file"
+path = "/run/secrets/api-key"
+[credentials.directory]
+type = "directory"
+path = "/run/secrets"
+[daemon]
+allow_commands = true
 "#;
-    assert_eq!(config.services, read(without_defaults).unwrap().services, "the table's defaults are the code's");
+    let trust = "ca_file = \"ca.pem\"\npin_sha256 = [\"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\nserver_name = \"db.example.org\"";
+    let without_defaults = accepted(&as_built(&without_defaults.replace("TRUST", trust)));
+    assert_eq!(whole.config.services, without_defaults.config.services, "the table's defaults are the code's");
+    assert_eq!(whole.config.credentials, without_defaults.config.credentials);
+    assert_eq!(whole.config.vault, without_defaults.config.vault);
+}
+
+/// Whether what is made from the table of keys is to be written anew.
+fn is_updating() -> bool {
+    ["IASO_UPDATE_EXAMPLE", "IASO_UPDATE_DOCS"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// The example with everything in it, and a folder with the files that it names.
+fn whole_example() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert;
+    std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
+    for name in ["ping.token", "role-id", "secret-id", "authentik.token"] {
+        std::fs::write(folder.path().join(name), "0123456789abcdef\n").unwrap();
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let uncommented: String = example()
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    // It says "false" where a check of type command needs "true".
+    let whole = uncommented
+        .replace("allow_commands = false", "allow_commands = true")
+        .replace("tls = false", "tls = true")
+        .replace("/etc/iaso/", "");
+    (folder, as_built(&whole))
+}
+
+/// Without what this build does not have.
+fn as_built(text: &str) -> String {
+    if cfg!(feature = "aws") {
+        return text.to_owned();
+    }
+    let (before, rest) = text.split_once("[credentials.aws]").unwrap();
+    let (_, after) = rest.split_once("[credentials.environment]").unwrap();
+    format!("{before}[credentials.environment]{after}")
 }
 
 #[test]
@@ -217,7 +365,7 @@ recovery.ladder = ["start"]
     assert_eq!(checks, [("http", OnFailure::Heal), ("outside", OnFailure::Alert)]);
     assert_eq!(web.checks[0].failure, Threshold { failures: 3, of: 10 });
     assert_eq!(web.checks[0].interval, Duration::from_secs(10));
-    let Probe::Http(http) = &web.checks[0].probe;
+    let Probe::Http(http) = &*web.checks[0].probe else { panic!() };
     assert_eq!(http.expect.status, [(200, 200), (300, 399)]);
     assert_eq!(http.expect.max_latency, Some(Duration::from_secs(2)));
     let db = &config.services["db"];
@@ -261,7 +409,7 @@ fn files_that_cannot_be_read_say_why() {
     std::fs::write(path("latin"), b"[api]\n# caf\xe9\n").unwrap();
     symlink("/proc/self/mem", path("mem")).unwrap();
     symlink(path("loop"), path("loop")).unwrap();
-    let told = |path: &Path| load(Some(path), &no_env).unwrap_err().to_string();
+    let told = |path: &Path| load(Some(path), &Environment::new()).unwrap_err().to_string();
     for (file, words) in [
         (path("absent"), "No such file"),
         (dir.path().to_owned(), "not a regular file"),
@@ -283,10 +431,15 @@ fn a_file_closed_to_iaso_is_not_passed_over() {
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads it all the same; what matters is that nobody gets defaults in silence.
-    match load(Some(&path), &no_env) {
-        Ok(loaded) => assert!(rustix::process::geteuid().is_root() && loaded.file == Some(path)),
+    match load(Some(&path), &Environment::new()) {
+        Ok(loaded) => assert!(rustix::process::geteuid().is_root() && loaded.files == [path]),
         Err(mistakes) => assert!(mistakes.to_string().contains("Permission denied"), "{mistakes}"),
     }
+}
+
+/// Variables by name.
+fn env<const N: usize>(pairs: [(&str, &str); N]) -> Environment {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[test]
@@ -295,32 +448,11 @@ fn the_named_file_comes_before_the_environments() {
     let (first, second) = (dir.path().join("a.toml"), dir.path().join("b.toml"));
     std::fs::write(&first, "").unwrap();
     std::fs::write(&second, "[api]\nlisten = \"127.0.0.1:1\"\n").unwrap();
-    let env = |name: &str| match name {
-        "IASO_CONFIG" => Some(second.display().to_string()),
-        "STATE_DIRECTORY" => Some("/var/lib/private/iaso:/other".to_owned()),
-        _ => None,
-    };
-    assert_eq!(load(Some(&first), &env).unwrap().file, Some(first));
+    let env = env([("IASO_CONFIG", second.to_str().unwrap()), ("STATE_DIRECTORY", "/var/lib/private/iaso:/other")]);
+    assert_eq!(load(Some(&first), &env).unwrap().files, [first]);
     let config = load(None, &env).unwrap().config;
     assert_eq!(config.api.listen.port(), 1);
     assert_eq!(config.daemon.data_dir, Path::new("/var/lib/private/iaso"));
-}
-
-#[test]
-fn the_usual_host_is_the_environments_or_the_first_socket_there() {
-    let unix = |path: &str| HostAddress::Unix(path.into());
-    let find = |name: &'static str, value: &'static str, there: &'static str| {
-        let env = move |asked: &str| (asked == name).then(|| value.to_owned());
-        usual_host(&env, &|path| path == Path::new(there)).map(|host| host.address)
-    };
-    assert_eq!(find("DOCKER_HOST", "tcp://nas:2375", ""), Ok(HostAddress::Tcp("nas:2375".into())));
-    assert!(find("DOCKER_HOST", "ssh://me:secret@nas", "").is_err_and(|error| !error.to_string().contains("secret")));
-    assert_eq!(find("XDG_RUNTIME_DIR", "/run/user/7", "/run/user/7/docker.sock"), Ok(unix("/run/user/7/docker.sock")));
-    assert_eq!(find("", "", "/run/podman/podman.sock"), Ok(unix("/run/podman/podman.sock")));
-    assert_eq!(find("", "", ""), Ok(unix("/var/run/docker.sock")));
-    let env = |asked: &str| (asked == "DOCKER_HOST").then(|| "ssh://nas".to_owned());
-    assert!(decode("f", "", &env).is_err());
-    assert!(decode("f", "[hosts.a]\nurl = \"unix:///a\"\n", &env).is_ok(), "the file's hosts make the variable moot");
 }
 
 #[test]

@@ -1,11 +1,31 @@
 //! The configuration that cannot be wrong. Only this leaves the folder.
 
+mod composed;
+mod credentials;
+mod host;
+mod probes;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::composed::Part;
+pub use self::composed::{Composed, Reference};
+pub use self::credentials::{
+    Apply, Auth, AwsSecret, Call, Credential, Generator, OnChange, Owner, Rotation, SecretFrom, Source, TargetFile,
+    Template, Vault,
+};
+pub use self::host::{ClientIdentity, Host, HostAddress, HostTls};
+pub use self::probes::{
+    DnsProbe, DnsRecord, GrpcProbe, HeartbeatProbe, HttpExpect, HttpMethod, HttpProbe, Peer, Probe, TcpProbe, TlsProbe,
+    Trust, UrlHost, UrlPort, UrlTemplate,
+};
+
+use self::probes::Program;
+use super::secret::Secret;
 use iaso_policy::spec::{AfterGap, FleetSpec, Lifecycle, OnFailure, RecoverySpec, Threshold};
 
 /// Everything, with every default filled in.
@@ -24,7 +44,15 @@ pub struct Config {
     /// `[api]`.
     pub api: Api,
     /// `[services.NAME]`, by name.
-    pub services: BTreeMap<String, Service>,
+    pub services: BTreeMap<String, Arc<Service>>,
+    /// `[vault]`, where there is such a table or a credential that is read from Vault.
+    pub vault: Option<Vault>,
+    /// `[credentials.NAME]`, by name. Where one is read from Vault, `vault` is there.
+    pub credentials: Vec<Arc<Credential>>,
+    /// Who is told what Iaso does; names are unique.
+    pub reporters: Vec<Reporter>,
+    /// The variables of autoheal's environment that are set.
+    pub inherited: Vec<Inherited>,
 }
 
 /// `[daemon]`.
@@ -34,41 +62,32 @@ pub struct Daemon {
     pub data_dir: PathBuf,
     /// The Unix socket of the command line.
     pub socket: PathBuf,
-    /// The lowest level that is logged (`error`, `warn`, `info`, `debug`, `trace`).
-    pub log_level: tracing::Level,
-    /// How log lines look.
-    pub log_format: LogFormat,
+    /// The log.
+    pub log: Log,
     /// How long an orderly end may take.
     pub shutdown_grace: Duration,
+}
+
+/// `[daemon] log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The lowest level that is logged (`error`, `warn`, `info`, `debug`, `trace`).
+    pub level: tracing::Level,
+    /// How log lines look.
+    pub format: LogFormat,
+    /// Where they are kept as well, beside standard error.
+    pub file: Option<PathBuf>,
 }
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text to a terminal, else JSON.
+    /// Text to a terminal, else JSON; a file is no terminal.
     Auto,
     /// One JSON object a line.
     Json,
     /// For people.
     Text,
-}
-
-/// One engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// `[A-Za-z0-9][A-Za-z0-9_.-]{0,254}`.
-    pub name: String,
-    /// How to reach it.
-    pub address: HostAddress,
-}
-
-/// How an engine is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostAddress {
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// Plain TCP, for a socket proxy: `host:port`.
-    Tcp(String),
 }
 
 /// `[discovery]`.
@@ -78,6 +97,17 @@ pub struct Discovery {
     pub enabled: bool,
     /// A container that carries one of these is watched.
     pub labels: Vec<LabelMatch>,
+    /// Beside those, what autoheal's environment asks for: acted on as autoheal does, and never started once it exited.
+    pub autoheal: Option<AutohealLabel>,
+}
+
+/// What `AUTOHEAL_CONTAINER_LABEL` names. A container's own `autoheal=false` (`0`, `no`, `off`, in any case) beats it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AutohealLabel {
+    /// Every container.
+    All,
+    /// Containers that carry this label with the value `true`, in any case.
+    Named(String),
 }
 
 /// `KEY=VALUE`: the container carries this label with this value (compared without regard to case).
@@ -87,6 +117,40 @@ pub struct LabelMatch {
     pub key: String,
     /// Its value.
     pub value: String,
+}
+
+/// One way to tell people or programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reporter {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// What is sent.
+    pub message: Message,
+    /// Where it is sent to: an `http` or `https` URL, which may hold a token.
+    pub url: Secret,
+    /// How long it may take to tell one thing, every try counted in.
+    pub timeout: Duration,
+}
+
+/// The JSON that a reporter sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The text under each of these keys.
+    Text {
+        /// At least one.
+        keys: Vec<String>,
+    },
+    /// Apprise's `title` and `body`.
+    Apprise,
+}
+
+/// A variable of autoheal's environment that is set. Never holds a value that may be secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inherited {
+    /// Its name.
+    pub variable: &'static str,
+    /// What it means here.
+    pub meaning: String,
 }
 
 /// `[api]`.
@@ -118,12 +182,20 @@ pub struct Defaults {
 }
 
 /// How a service is healed: the policy's part, and the commands that its `exec` steps name by index.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Recovery {
     /// The policy's part.
     pub spec: RecoverySpec,
     /// The argument vector of each [`iaso_policy::spec::Step::Exec`].
     pub commands: Vec<Vec<String>>,
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spec, commands } = self;
+        let commands: Vec<Program> = commands.iter().map(|argv| Program(argv)).collect();
+        f.debug_struct("Recovery").field("spec", spec).field("commands", &commands).finish()
+    }
 }
 
 /// One service: from `[services.NAME]`, or from a container's labels.
@@ -141,6 +213,8 @@ pub struct Service {
     pub checks: Vec<Check>,
     /// How it is healed.
     pub recovery: Recovery,
+    /// Names of other services of the file that it needs, without cycles: it is not healed before they are well.
+    pub depends_on: Vec<String>,
     /// Whether an exit may be natural.
     pub lifecycle: Lifecycle,
     /// What to do with what stopped in a gap.
@@ -184,7 +258,7 @@ pub struct Check {
     /// Unique within its service.
     pub name: String,
     /// What is probed.
-    pub probe: Probe,
+    pub probe: Arc<Probe>,
     /// Cadence.
     pub interval: Duration,
     /// The whole time of one probe.
@@ -195,98 +269,4 @@ pub struct Check {
     pub failure: Threshold,
     /// Passes in a row that end a failing verdict.
     pub success_threshold: u8,
-}
-
-/// What a check probes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// An HTTP request.
-    Http(HttpProbe),
-}
-
-/// An HTTP request and what is expected of its answer.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// The URL, in which `{address}` and `{port:N}` stand for the container's own.
-    pub url: UrlTemplate,
-    /// `GET`, `HEAD` or `POST`.
-    pub method: HttpMethod,
-    /// Headers to send, names in lower case; `host` replaces the one made from the URL.
-    pub headers: Vec<(String, String)>,
-    /// Redirects to follow, 0 to 10.
-    pub redirects: u8,
-    /// What must hold.
-    pub expect: HttpExpect,
-}
-
-/// Headers may hold credentials: only their names are shown.
-impl fmt::Debug for HttpProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, method, headers, redirects, expect } = self;
-        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("HttpProbe")
-            .field("url", url)
-            .field("method", method)
-            .field("headers", &names)
-            .field("redirects", redirects)
-            .field("expect", expect)
-            .finish()
-    }
-}
-
-/// The method of an HTTP probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpMethod {
-    /// `GET`.
-    Get,
-    /// `HEAD`.
-    Head,
-    /// `POST`, without a body.
-    Post,
-}
-
-/// What must hold of an HTTP answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpExpect {
-    /// Accepted statuses, as inclusive ranges.
-    pub status: Vec<(u16, u16)>,
-    /// The body (its first MiB) contains this.
-    pub body_contains: Option<String>,
-    /// The body is JSON in which this pointer (RFC 6901) leads to this value.
-    pub json: Vec<(String, serde_json::Value)>,
-    /// Headers that must be there, with a value that contains the given text.
-    pub headers: Vec<(String, String)>,
-    /// Longest time from the start to the body's end.
-    pub max_latency: Option<Duration>,
-}
-
-/// A URL with placeholders, split so that filling it in cannot fail on its form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UrlTemplate {
-    /// `http` or `https`.
-    pub https: bool,
-    /// Where to connect.
-    pub host: UrlHost,
-    /// The port; none is the scheme's own.
-    pub port: Option<UrlPort>,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-}
-
-/// The host of a [`UrlTemplate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UrlHost {
-    /// `{address}`: the container's own address.
-    Container,
-    /// A name or address as written (IPv6 without brackets).
-    Fixed(String),
-}
-
-/// The port of a [`UrlTemplate`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UrlPort {
-    /// A number as written; with `{address}` it is the container's own port.
-    Number(u16),
-    /// `{port:N}`: the host's port that the container's port N is published on.
-    Published(u16),
 }

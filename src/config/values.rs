@@ -1,12 +1,21 @@
 //! How single values are spelled. Each function says what it expected when it cannot read one.
 
+mod credentials;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use iaso_policy::spec::{AfterGap, Lifecycle, Mode, OnFailure, OnQuarantine, Step, Threshold};
 
-use super::validated::{HostAddress, HttpMethod, LabelMatch, LogFormat, Severity, Target};
+pub(super) use self::credentials::{
+    absolute, alphabet, arn_region, aws_endpoint, aws_secret, call_url, class, mode, on_change, owner, vault_address,
+    vault_path,
+};
+use super::validated::DnsRecord;
+use super::validated::{HostAddress, HostTls, HttpMethod, LabelMatch, LogFormat, Severity, Target};
 
 /// What was expected.
 pub(super) type Read<T> = Result<T, String>;
@@ -57,7 +66,7 @@ pub(super) fn duration(text: &str, min: u64, max: u64) -> Read<Duration> {
 }
 
 /// A duration as the file would spell it.
-fn spell(millis: u64) -> String {
+pub(super) fn spell(millis: u64) -> String {
     match millis {
         0 => "\"0s\"".to_owned(),
         n if n % 86_400_000 == 0 => format!("\"{}d\"", n / 86_400_000),
@@ -94,14 +103,27 @@ pub(super) fn step(text: &str, commands: &mut Vec<Vec<String>>) -> Read<Step> {
         },
         Some(("signal", signal)) => Ok(Step::Signal(signal_number(signal)?)),
         Some(("exec", line)) => {
-            let words = shlex::split(line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
-            let words = words.ok_or("exec: and a command line with closed quotes; no shell reads it")?;
+            let words = argv(line).map_err(|expected| format!("exec: and {expected}"))?;
             let index = u16::try_from(commands.len()).map_err(|_| "fewer commands".to_owned())?;
             commands.push(words);
             Ok(Step::Exec(index))
         }
         Some(_) => Err("a step: start, restart, stop, signal:NAME or exec:COMMAND LINE".to_owned()),
     }
+}
+
+/// A program and its arguments on one line, split as a shell splits words.
+pub(super) fn argv(line: &str) -> Read<Vec<String>> {
+    shlex::split(line)
+        .filter(|words| words.first().is_some_and(|word| !word.is_empty()))
+        .ok_or_else(|| "a command line with closed quotes; no shell reads it".to_owned())
+}
+
+/// The SHA-256 hash of a public key in base64 (the form of RFC 7469 and of curl's `--pinnedpubkey`, without `sha256//`).
+pub(super) fn pin(text: &str) -> Read<[u8; 32]> {
+    let text = text.strip_prefix("sha256//").unwrap_or(text);
+    let bytes = BASE64.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| "the SHA-256 hash of a public key in base64: 44 characters".to_owned())
 }
 
 /// Linux's numbers on the architectures that containers run on.
@@ -151,22 +173,28 @@ fn signal_number(text: &str) -> Read<u8> {
         .ok_or_else(|| "signal: and a signal's name such as HUP, or its number from 1 to 64".to_owned())
 }
 
-/// `unix:///PATH` or `tcp://HOST:PORT`.
+/// `unix:///PATH` or `tcp://HOST:PORT`; `https://` and `tcps://` mean TLS.
 pub(super) fn host_address(text: &str) -> Read<HostAddress> {
-    const FORM: &str = "unix:///PATH/TO/SOCKET or tcp://HOST:PORT";
-    if let Some(path) = text.strip_prefix("unix://") {
-        let valid = path.starts_with('/') && path.len() > 1 && !path.contains('\0');
-        return if valid { Ok(HostAddress::Unix(PathBuf::from(path))) } else { Err(FORM.to_owned()) };
-    }
-    let authority = text.strip_prefix("tcp://").ok_or(FORM)?;
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    const FORM: &str = "unix:///PATH/TO/SOCKET, tcp://HOST:PORT or https://HOST:PORT";
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    let authority = match scheme {
+        "unix" if rest.starts_with('/') && rest.len() > 1 && !rest.contains('\0') => {
+            return Ok(HostAddress::Unix(PathBuf::from(rest)));
+        }
+        "tcp" | "tcps" | "https" => rest.strip_suffix('/').unwrap_or(rest),
+        _ => return Err(FORM.to_owned()),
+    };
     // The scheme has a default port of its own, which `port` would hide; engines have none.
     let url = url::Url::parse(&format!("iaso://{authority}")).map_err(|_| FORM)?;
     let plain = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) if !host.is_empty() && port > 0 && plain && anonymous => {
-            Ok(HostAddress::Tcp(format!("{host}:{port}")))
+            let address = format!("{host}:{port}");
+            Ok(match scheme {
+                "tcp" => HostAddress::Tcp(address),
+                _ => HostAddress::Tls { address, tls: HostTls::default() },
+            })
         }
         _ => Err(FORM.to_owned()),
     }
@@ -268,6 +296,16 @@ words! {
     AfterGap { "leave" => AfterGap::Leave, "start" => AfterGap::Start }
     Severity { "info" => Severity::Info, "warning" => Severity::Warning, "critical" => Severity::Critical }
     HttpMethod { "GET" => HttpMethod::Get, "HEAD" => HttpMethod::Head, "POST" => HttpMethod::Post }
+    DnsRecord {
+        "A" => DnsRecord::A,
+        "AAAA" => DnsRecord::Aaaa,
+        "CNAME" => DnsRecord::Cname,
+        "MX" => DnsRecord::Mx,
+        "NS" => DnsRecord::Ns,
+        "PTR" => DnsRecord::Ptr,
+        "SRV" => DnsRecord::Srv,
+        "TXT" => DnsRecord::Txt,
+    }
     LogFormat { "auto" => LogFormat::Auto, "json" => LogFormat::Json, "text" => LogFormat::Text }
     tracing::Level {
         "error" => tracing::Level::ERROR,
@@ -309,10 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_sockets_and_plain_tcp() {
+    fn hosts_are_sockets_and_tcp_with_and_without_tls() {
         assert_eq!(host_address("tcp://proxy:2375"), Ok(HostAddress::Tcp("proxy:2375".into())));
         assert_eq!(host_address("tcp://[::1]:80/"), Ok(HostAddress::Tcp("[::1]:80".into())));
         assert_eq!(host_address("unix:///run/d.sock"), Ok(HostAddress::Unix("/run/d.sock".into())));
+        for tls in ["https://nas.lan:2376", "tcps://nas.lan:2376/"] {
+            let address = HostAddress::Tls { address: "nas.lan:2376".into(), tls: HostTls::default() };
+            assert_eq!(host_address(tls), Ok(address), "{tls}");
+        }
         for bad in
             ["", "unix://d.sock", "tcp://", "tcp://a", "tcp://a:b@c:1", "tcp://a:1/x", "ssh://a:1", "/run/d.sock"]
         {

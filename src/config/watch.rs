@@ -1,6 +1,7 @@
 //! Which containers are services of the file, and the names that they go by.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use iaso_policy::id::{Identity, InvalidIdentity};
 
@@ -47,7 +48,7 @@ pub struct Watched {
     /// The name that people use.
     pub name: String,
     /// How it is watched and healed.
-    pub service: Service,
+    pub service: Arc<Service>,
     /// Labels of it that mean nothing as they stand.
     pub mistakes: Vec<LabelMistake>,
 }
@@ -73,14 +74,14 @@ pub fn judge(config: &Config, host: &str, container: &str, labels: &Labels) -> V
         });
     if let Some(service) = of_file {
         let name = display_name(&identity, Some(&service.name), first);
-        let service = service.clone();
+        let service = Arc::clone(service);
         return Verdict::Watched(Box::new(Watched { identity, name, service, mistakes: Vec::new() }));
     }
     match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
         Asked::Watched(service, mistakes) => {
             let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
             let name = display_name(&identity, own, first);
-            Verdict::Watched(Box::new(Watched { identity, name, service: *service, mistakes }))
+            Verdict::Watched(Box::new(Watched { identity, name, service, mistakes }))
         }
         Asked::Nothing(mistakes) => Verdict::Unwatched(mistakes),
     }
@@ -124,12 +125,19 @@ pub fn display_name(identity: &Identity, name: Option<&str>, first_host: &str) -
     if identity.host() == first_host { short } else { format!("{}.{short}", identity.host()) }
 }
 
+/// Whether a service of the file goes by this name, on the first host or on its own.
+pub fn is_of_file(config: &Config, name: &str) -> bool {
+    let short = |service: &Service| name.strip_prefix(&*service.host).and_then(|rest| rest.strip_prefix('.'));
+    config.services.contains_key(name) || config.services.values().any(|it| short(it) == Some(&it.name))
+}
+
 /// The replica number in `HOST/PROJECT/SERVICE/REPLICA`.
 fn replica(identity: &Identity) -> Option<&str> {
     identity.as_str().split('/').nth(3)
 }
 
-fn compose(labels: &Labels) -> Option<(&str, &str)> {
+/// The Compose project and service that a container is of.
+pub fn compose(labels: &Labels) -> Option<(&str, &str)> {
     Some((labels.get(PROJECT)?.as_str(), labels.get(SERVICE)?.as_str()))
 }
 

@@ -27,17 +27,21 @@ use self::simulated::SimStage;
 use self::stage::DockerStage;
 use self::story::{Hearing, Story};
 use crate::app::commands::{Failure, site};
+use crate::app::probers::real_prober;
 use crate::app::{self, Edges};
-use crate::config::Mistakes;
-use crate::config::validated::{Config, Host, HostAddress};
+use crate::config::validated::{Config, Host};
+use crate::config::{Environment, Mistakes};
 use crate::engine::Engine;
+use crate::in_use::CredentialValues;
 use crate::probe::address::EngineSite;
-use crate::probe::http::HttpProber;
-use crate::probe::scheduler::{Prober, prober};
+use crate::probe::heartbeat::Heartbeats;
+use crate::probe::scheduler::Prober;
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
+use crate::system::meters::Meters;
 use crate::system::resolver::Resolver;
 use crate::system::signals::{self, Signal};
+use crate::system::systemd::Manager;
 use crate::system::tasks::Tasks;
 use crate::system::tls;
 
@@ -73,13 +77,10 @@ impl Stage {
         }
     }
 
-    fn prober(&self, clock: Clock) -> Result<Prober, Ended> {
+    fn prober(&self, clock: Clock, tasks: &Tasks) -> Prober {
         match self {
-            Self::Docker(..) => {
-                let http = HttpProber::new(Resolver::system(clock), &[]);
-                http.map(prober).map_err(|error| Ended::Stuck(error.to_string()))
-            }
-            Self::Simulated(stage) => Ok(stage.prober()),
+            Self::Docker(..) => real_prober(vec![self.engine()], None, None, Resolver::system(clock), clock, tasks),
+            Self::Simulated(stage) => stage.prober(),
         }
     }
 
@@ -151,12 +152,13 @@ impl Demo {
 
     /// The real engine where it answers, else the simulated one; and the rules as they are shipped.
     async fn choose(&self) -> Result<(Stage, Config), Failure> {
-        let here = |name: &str| matches!(name, "DOCKER_HOST" | "XDG_RUNTIME_DIR").then(|| std::env::var(name).ok())?;
+        let variable = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+        let here: Environment = ["DOCKER_HOST", "XDG_RUNTIME_DIR"].into_iter().filter_map(variable).collect();
         let unasked = |mistakes: Mistakes| Failure::Internal(mistakes.to_string());
         let (shipped, unfit) = match rules::shipped(self.home.path(), &here) {
             Ok(shipped) => (shipped, None),
             Err(mistakes) => {
-                (rules::shipped(self.home.path(), &|_| None).map_err(unasked)?, Some(mistakes.to_string()))
+                (rules::shipped(self.home.path(), &Environment::new()).map_err(unasked)?, Some(mistakes.to_string()))
             }
         };
         let unfit = match unfit {
@@ -183,10 +185,7 @@ impl Demo {
 
     /// The real engine, where it answers.
     async fn engine(&self, host: &Host) -> Result<Stage, Ended> {
-        let address = match &host.address {
-            HostAddress::Unix(path) => path.display().to_string(),
-            HostAddress::Tcp(address) => address.clone(),
-        };
+        let address = &host.address;
         let unfit = |why: String| Ended::Unfit(format!("no engine at {address}: {why}"));
         if site(host) != EngineSite::Local {
             return Err(Ended::Unfit(format!("the networks of the engine at {address} do not reach this process")));
@@ -237,12 +236,17 @@ impl Demo {
         let (start, started) = oneshot::channel();
         let edges = Edges {
             engines: vec![(stage.engine(), stage.site())],
-            prober: stage.prober(self.clock)?,
+            prober: stage.prober(self.clock, &self.tasks),
+            heartbeats: Heartbeats::new(self.clock),
+            in_use: CredentialValues::default(),
             own: None,
             listen: None,
             socket: None,
             data_dir: self.home.path().to_owned(),
             heartbeat: Heartbeat::new(),
+            manager: Manager::none(),
+            reloads: None,
+            meters: Meters::new(self.clock),
             listeners: vec![Box::new(Hearing(heard))],
             on_start: Box::new(move |now| drop(start.send(now))),
         };

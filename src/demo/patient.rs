@@ -1,16 +1,21 @@
 //! The program inside the containers of the demo and of the tests: a tiny HTTP server that falls ill on order.
 //!
 //! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once | --relapse]
-//! [--ignore-term]`, or
-//! `iaso patient --probe URL` as its HEALTHCHECK. Illness lives in memory, so that a restart heals it; with `--once` the
+//! [--ignore-term] [--key FILE [--longest-key N]] [--uses FILE --at ADDRESS:PORT]` (`keys.rs` tells of the last four), or
+//! `iaso patient --probe URL` as its HEALTHCHECK, or
+//! `iaso patient --echo`, which says what it hears. Illness lives in memory, so that a restart heals it; with `--once` the
 //! `-after` faults befall the first life only, with `--relapse` every life but the first.
 //!
 //! `/` and `/health` answer 200 `up`, or 500 once sick, or nothing once hung. `/sick`, `/hang` and `/exit?code=N` make it so;
 //! `/garbage`, `/huge` and `/reset` answer in those ways.
 
+mod keys;
+
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::keys::{Asked, Lock, User};
 use crate::system::tasks::Tasks;
 
 /// Left in the container's writable layer by the first life, for `--once` and `--relapse`.
@@ -34,6 +40,12 @@ pub fn run(args: impl Iterator<Item = String>) -> ExitCode {
         return match probe(url) {
             Ok(200) => ExitCode::SUCCESS,
             Ok(status) => complain(&format!("answered {status}"), 1),
+            Err(error) => complain(&error.to_string(), 1),
+        };
+    }
+    if orders.echo {
+        return match io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()) {
+            Ok(_) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
         };
     }
@@ -59,6 +71,10 @@ struct Orders {
     lives: Lives,
     ignore_term: bool,
     probe: Option<String>,
+    lock: Option<Lock>,
+    uses: Option<PathBuf>,
+    at: Option<SocketAddr>,
+    echo: bool,
 }
 
 /// Which lives the `-after` faults befall.
@@ -98,8 +114,21 @@ impl Orders {
                 "--relapse" => orders.lives = Lives::Later,
                 "--ignore-term" => orders.ignore_term = true,
                 "--probe" => orders.probe = Some(value()?),
+                "--key" => orders.lock = Some(Lock { file: value()?.into(), longest: usize::MAX }),
+                "--longest-key" => {
+                    let longest = value()?.parse().map_err(|_| "--longest-key expects a number")?;
+                    orders.lock.as_mut().ok_or("--longest-key expects --key before it")?.longest = longest;
+                }
+                "--uses" => orders.uses = Some(value()?.into()),
+                "--at" => {
+                    orders.at = Some(value()?.parse().map_err(|_| "--at expects an address and a port, not a name")?);
+                }
+                "--echo" => orders.echo = true,
                 _ => return Err(format!("{flag:?} is not an argument of `iaso patient`")),
             }
+        }
+        if orders.uses.is_some() != orders.at.is_some() {
+            return Err("--uses and --at go together".to_owned());
         }
         Ok(orders)
     }
@@ -116,7 +145,9 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// One life: serves until a mood or a signal ends it; the exit code.
 async fn live(orders: &Orders) -> io::Result<u8> {
-    let mut term = signal(SignalKind::terminate())?;
+    let (mut term, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let user = orders.uses.clone().zip(orders.at).map(|(file, lock)| User::new(file, lock));
+    let keys = Arc::new(Keys { lock: orders.lock.clone(), user });
     let listener = TcpListener::bind(("0.0.0.0", orders.port)).await?;
     let doomed = match orders.lives {
         Lives::Every => true,
@@ -139,8 +170,13 @@ async fn live(orders: &Orders) -> io::Result<u8> {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
-                let mood = mood.clone();
-                tasks.spawn("answer", async move { answer(stream, &mood).await });
+                let (mood, keys) = (mood.clone(), Arc::clone(&keys));
+                tasks.spawn("answer", async move { answer(stream, &mood, &keys).await });
+            }
+            _ = hangup.recv() => {
+                if let Some(user) = &keys.user {
+                    user.read_again();
+                }
             }
             _ = term.recv() => {
                 if !orders.ignore_term {
@@ -157,6 +193,12 @@ async fn live(orders: &Orders) -> io::Result<u8> {
     }
 }
 
+/// What it checks, and what it uses.
+struct Keys {
+    lock: Option<Lock>,
+    user: Option<User>,
+}
+
 /// Whether an earlier life left its mark; leaves one.
 fn lived_before() -> bool {
     let before = Path::new(LIVED).exists();
@@ -166,16 +208,31 @@ fn lived_before() -> bool {
     before
 }
 
-async fn answer(mut stream: TcpStream, mood: &watch::Sender<Mood>) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, mood: &watch::Sender<Mood>, keys: &Keys) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < 8192 {
         if stream.read_buf(&mut request).await? == 0 {
             return Ok(());
         }
     }
-    let request = String::from_utf8_lossy(&request);
+    let mut request = String::from_utf8_lossy(&request).into_owned();
+    while request.len() < 8192 && body_is_missing(&request) {
+        let mut more = Vec::new();
+        if stream.read_buf(&mut more).await? == 0 {
+            return Ok(());
+        }
+        request.push_str(&String::from_utf8_lossy(&more));
+    }
     let target = request.split(' ').nth(1).unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if let Some(lock) = &keys.lock {
+        let (head, body) = request.split_once("\r\n\r\n").unwrap_or((&request, ""));
+        let method = request.split(' ').next().unwrap_or_default();
+        let asked = Asked { method, path, key: header(head, "x-key").unwrap_or_default(), body };
+        if let Some(status) = lock.answer(&asked)? {
+            return stream.write_all(&response(status, "")).await;
+        }
+    }
     match path {
         "/sick" => drop(mood.send_replace(Mood::Sick)),
         "/hang" => drop(mood.send_replace(Mood::Hung)),
@@ -196,9 +253,27 @@ async fn answer(mut stream: TcpStream, mood: &watch::Sender<Mood>) -> io::Result
                 Mood::Sick => return stream.write_all(&response(500, "sick\n")).await,
                 Mood::Well | Mood::Leaving(_) => {}
             }
+            if let Some(user) = &keys.user
+                && !user.is_let_in().await
+            {
+                return stream.write_all(&response(500, "locked out\n")).await;
+            }
         }
     }
     stream.write_all(&response(200, "up\n")).await
+}
+
+/// A header's value.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let named = |line: &&str| line.split_once(':').is_some_and(|(known, _)| known.eq_ignore_ascii_case(name));
+    head.lines().find(named).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
+}
+
+/// Whether more of the body was announced than has come.
+fn body_is_missing(request: &str) -> bool {
+    let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+    let announced = header(head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    body.len() < announced
 }
 
 fn response(status: u16, body: &str) -> Vec<u8> {
@@ -252,9 +327,15 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_know() {
-        for (line, named) in
-            [("--port", "--port"), ("--port x", "--port"), ("--sick-after 3", "\"3\""), ("--cure", "\"--cure\"")]
-        {
+        for (line, named) in [
+            ("--uses f", "--at"),
+            ("--longest-key 3", "--key"),
+            ("--at web:80", "--at"),
+            ("--port", "--port"),
+            ("--port x", "--port"),
+            ("--sick-after 3", "\"3\""),
+            ("--cure", "\"--cure\""),
+        ] {
             let why = parse(line).unwrap_err();
             assert!(why.contains(named), "{line}: {why}");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::run::{LABEL, RunId};
 use crate::config::validated::{Config, LabelMatch};
-use crate::config::{self, Mistakes};
+use crate::config::{self, Environment, Mistakes};
 
 /// Between two HEALTHCHECKs of the one container that has one; the engine's own default is 30 s.
 pub(super) const HEALTHCHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,11 +43,11 @@ fn backoff_base(config: &mut Config) -> &mut Duration {
 }
 
 /// The shipped rules as a fresh installation has them; `home` is a folder to leave an empty configuration in. No file of this
-/// machine's own counts; `env` looks up a variable of the environment.
+/// machine's own counts; `env` is what counts of the environment.
 ///
 /// # Errors
 /// When the environment names an engine that cannot be one.
-pub(super) fn shipped(home: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+pub(super) fn shipped(home: &Path, env: &Environment) -> Result<Config, Mistakes> {
     let file = home.join("iaso.toml");
     // One that cannot be written is missed by the reader, which says so.
     let _ = std::fs::write(&file, "# Every default.\n");

@@ -10,6 +10,7 @@ use super::rules::HEALTHCHECK_INTERVAL;
 use super::run::{LABEL, RunId};
 use super::stage::{PORT, asks};
 use crate::engine::Engine;
+use crate::probe::address::Way;
 use crate::probe::report::{Report, Step};
 use crate::probe::scheduler::Prober;
 use crate::sim::engine::SimEngine;
@@ -54,8 +55,13 @@ impl SimStage {
         Arc::new(move |planned| {
             let engine = engine.clone();
             async move {
-                match &planned.endpoint {
-                    Ok(endpoint) => probe(&engine, planned.instance.container, endpoint.port, planned.timeout).await,
+                match &planned.way {
+                    Ok(Way::Port(endpoint)) => {
+                        probe(&engine, planned.instance.container, endpoint.port, planned.timeout).await
+                    }
+                    Ok(_) => {
+                        Report::failed("probe", "the simulated engine knows checks of a port only", Duration::ZERO)
+                    }
                     Err(none) => Report::failed("address", &none.to_string(), Duration::ZERO),
                 }
             }

@@ -26,6 +26,7 @@ use crate::config::validated::Host;
 use crate::engine::docker::Docker;
 use crate::engine::{ContainerId, Engine, EngineInfo, image};
 use crate::system::clock::{Clock, stopwatch};
+use crate::system::resolver::Resolver;
 use crate::system::tasks::Tasks;
 
 /// The port that every patient serves.
@@ -59,7 +60,8 @@ pub(super) struct DockerStage {
 impl DockerStage {
     /// On the engine of this host, which is not reached yet.
     pub(super) fn new(host: &Host, tasks: &Tasks, run: &RunId, made_by: &Maker, clock: Clock) -> Result<Self, String> {
-        let docker = Docker::new(host.address.clone(), tasks.clone()).map_err(|error| error.to_string())?;
+        let docker = Docker::new(host.address.clone(), Resolver::system(clock), tasks.clone());
+        let docker = docker.map_err(|error| error.to_string())?;
         let prefix = std::env::var("IASO_DEMO_PREFIX").unwrap_or_else(|_| "iaso-demo".to_owned());
         Ok(Self {
             docker: Arc::new(docker),

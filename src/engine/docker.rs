@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::ExecConfig;
 use bollard::query_parameters::{
     KillContainerOptions, ListContainersOptions, LogsOptions, RestartContainerOptions, StopContainerOptions,
 };
@@ -15,10 +15,16 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 
-use super::events;
+use super::denied::{self, Endpoint};
+use super::exec::{self, Tail};
 use super::transport::Transport;
-use super::{Change, Changed, ContainerDetail, ContainerId, Engine, EngineError, EngineInfo, EventStream, translate};
+use super::{
+    Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError, EngineInfo, EventStream,
+    ExecOutput, events, translate,
+};
+use crate::config::secret::Secret;
 use crate::config::validated::HostAddress;
+use crate::system::resolver::Resolver;
 use crate::system::tasks::Tasks;
 
 /// The oldest API version that tells what Iaso needs.
@@ -33,10 +39,8 @@ const INFO_BOUND: Duration = Duration::from_secs(2);
 const LOG: usize = 64 << 10;
 /// bollard's own timer, in seconds: never the one that rings, since it leaves bodies out.
 const CLIENT_TIMEOUT: u64 = 86_400;
-/// Between looks at a command that runs in a container: first, longest.
-const EXEC_LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// An engine that speaks Docker's API on a Unix socket or plain TCP. Made without reaching it.
+/// An engine that speaks Docker's API on a Unix socket or TCP, with or without TLS. Made without reaching it.
 pub struct Docker {
     client: Client,
     transport: Arc<Transport>,
@@ -48,9 +52,9 @@ impl Docker {
     /// The engine at this address, which need not exist yet. Connections run as tasks `engine_connection`.
     ///
     /// # Errors
-    /// When bollard refuses its own settings; not for anything about the engine.
-    pub fn new(address: HostAddress, tasks: Tasks) -> Result<Self, EngineError> {
-        let transport = Arc::new(Transport::new(address, tasks));
+    /// When the address's certificates cannot be used; not for anything about the engine.
+    pub fn new(address: HostAddress, resolver: Resolver, tasks: Tasks) -> Result<Self, EngineError> {
+        let transport = Arc::new(Transport::new(address, resolver, tasks)?);
         let way = Arc::clone(&transport);
         let send = move |request: BollardRequest| {
             let way = Arc::clone(&way);
@@ -122,8 +126,13 @@ impl Docker {
         translate::detail(found).ok_or_else(|| no_engine("a container without an id or a state"))
     }
 
-    async fn change(&self, id: &ContainerId, change: &Change, grace: Option<Duration>) -> Result<Changed, EngineError> {
-        let id = id.as_str();
+    async fn change(
+        &self,
+        container: &ContainerId,
+        change: &Change,
+        grace: Option<Duration>,
+    ) -> Result<Changed, EngineError> {
+        let id = container.as_str();
         let t = grace.map(whole_seconds);
         let done = match change {
             Change::Start => self.client.start_container(id, None).await,
@@ -136,7 +145,10 @@ impl Docker {
             Change::Signal(number) => {
                 self.client.kill_container(id, Some(KillContainerOptions { signal: number.to_string() })).await
             }
-            Change::Exec(command) => return self.exec(id, command).await,
+            Change::Exec(command) => {
+                let code = self.exec(container, command, None, &AtomicBool::new(false)).await?.code;
+                return Ok(if code == 0 { Changed::Done } else { Changed::CommandFailed(code) });
+            }
         };
         match done {
             Ok(()) => Ok(Changed::Done),
@@ -145,34 +157,52 @@ impl Docker {
         }
     }
 
-    /// Runs a command, detached, and looks until it has ended: its output is nobody's, its code decides.
-    async fn exec(&self, id: &str, command: &[String]) -> Result<Changed, EngineError> {
-        let config = ExecConfig { cmd: Some(command.to_vec()), ..Default::default() };
-        let exec = self.client.create_exec(id, config).await.map_err(engine_error)?.id;
-        let detached = bollard::exec::StartExecOptions { detach: true, ..Default::default() };
-        self.client.start_exec(&exec, Some(detached)).await.map_err(engine_error)?;
-        let mut pause = EXEC_LOOK.0;
-        loop {
-            let seen = self.client.inspect_exec(&exec).await.map_err(engine_error)?;
-            match (seen.running, seen.exit_code) {
-                (Some(false), Some(0)) => return Ok(Changed::Done),
-                (Some(false), Some(code)) => return Ok(Changed::CommandFailed(code)),
-                _ => tokio::time::sleep(pause).await,
-            }
-            pause = (pause * 2).min(EXEC_LOOK.1);
+    /// A conflict says in words only what forbids a command; a look says it for sure.
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        input: Option<&Secret>,
+        begun: &AtomicBool,
+    ) -> Result<ExecOutput, EngineError> {
+        let (client, transport, container) = (&self.client, &self.transport, id.as_str());
+        let ran = match input {
+            None => exec::run(client, transport, container, command, begun).await,
+            Some(input) => exec::run_with_input(client, transport, container, command, input, begun).await,
+        };
+        match ran {
+            Err(EngineError::Conflict(why)) => Err(match self.inspect(id).await?.state {
+                ContainerState::Running(_) => EngineError::Conflict(why),
+                ContainerState::Paused => EngineError::ContainerPaused,
+                _ => EngineError::ContainerStopped,
+            }),
+            ran => ran,
         }
+    }
+
+    async fn exec_bounded(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        input: Option<&Secret>,
+        bound: Duration,
+    ) -> Result<ExecOutput, EngineError> {
+        let begun = AtomicBool::new(false);
+        let ran = timeout(bound, self.exec(id, command, input, &begun)).await;
+        ran.unwrap_or_else(|_| match begun.into_inner() {
+            true => Err(EngineError::CommandGoesOn(bound)),
+            false => Err(EngineError::TimedOut(bound)),
+        })
     }
 
     async fn logs(&self, id: &ContainerId, lines: u16) -> Result<String, EngineError> {
         let options = LogsOptions { stdout: true, stderr: true, tail: lines.to_string(), ..Default::default() };
         let mut output = self.client.logs(id.as_str(), Some(options));
-        let mut tail = Vec::new();
+        let mut tail = Tail::of(LOG);
         while let Some(piece) = output.try_next().await.map_err(engine_error)? {
-            tail.extend_from_slice(&piece.into_bytes());
-            let surplus = tail.len().saturating_sub(LOG);
-            tail.drain(..surplus);
+            tail.push(&piece.into_bytes());
         }
-        Ok(String::from_utf8_lossy(&tail).into_owned())
+        Ok(tail.into_text())
     }
 }
 
@@ -206,6 +236,29 @@ impl Engine for Docker {
         self.change(container, change, grace).boxed()
     }
 
+    fn exec<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>> {
+        self.exec_bounded(container, command, None, bound).boxed()
+    }
+
+    fn exec_with_input<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        input: &'a Secret,
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>> {
+        self.exec_bounded(container, command, Some(input), bound).boxed()
+    }
+
+    fn denied(&self) -> BoxFuture<'_, Result<Vec<&'static Endpoint>, EngineError>> {
+        denied::find(&self.transport).boxed()
+    }
+
     fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>> {
         self.logs(container, lines).boxed()
     }
@@ -215,7 +268,8 @@ impl Engine for Docker {
 pub(super) fn engine_error(error: Error) -> EngineError {
     match error {
         Error::DockerResponseServerError { status_code, message } => match status_code {
-            401 | 403 => EngineError::NotPermitted(message),
+            // Some proxies deny by 405; an engine knows each method of what it is asked for.
+            401 | 403 | 405 => EngineError::NotPermitted(message),
             404 => EngineError::NotFound,
             409 => EngineError::Conflict(message),
             status => EngineError::Failed { status, message },

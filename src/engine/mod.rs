@@ -1,22 +1,30 @@
 //! A container engine as the rest of Iaso sees it, and what may be asked of one.
 
+mod connect;
+pub mod denied;
 pub mod docker;
 mod events;
+mod exec;
 pub mod image;
 pub mod operate;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 mod translate;
 mod transport;
 pub mod watch;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use iaso_policy::input::{EngineHealth, RestartPolicy};
+
+use self::denied::Endpoint;
+use crate::config::secret::Secret;
 
 /// One engine. Every call is bounded by the caller; an implementation never retries a change.
 pub trait Engine: Send + Sync {
@@ -43,6 +51,38 @@ pub trait Engine: Send + Sync {
         change: &'a Change,
         grace: Option<Duration>,
     ) -> BoxFuture<'a, Result<Changed, EngineError>>;
+
+    /// Runs a command in a container and waits for its end, at most for `bound`. No shell reads the command; it runs as the
+    /// container's user, in its working directory, without input.
+    ///
+    /// # Errors
+    /// Among others [`EngineError::ContainerStopped`], [`EngineError::ContainerPaused`], [`EngineError::CannotExecute`],
+    /// [`EngineError::NotPermitted`], and after `bound` [`EngineError::CommandGoesOn`], since an engine has no call that would
+    /// end it, or [`EngineError::TimedOut`] where the engine did not even begin it.
+    fn exec<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>>;
+
+    /// The same, with `input` on the command's standard input, which then ends; a command need not read it. The input is in no
+    /// error; that a command may print it is for the caller to know.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`]; and where a proxy before the engine does not let connections carry bytes both ways.
+    fn exec_with_input<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        input: &'a Secret,
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>>;
+
+    /// Finds out, without changing anything, which calls a proxy before the engine denies.
+    fn denied(&self) -> BoxFuture<'_, Result<Vec<&'static Endpoint>, EngineError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
 
     /// The last `lines` lines of a container's output, at most 64 KiB, both streams in order.
     fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>>;
@@ -120,6 +160,17 @@ pub struct ContainerDetail {
     pub network_mode: String,
     /// Its published ports: (container's TCP port, host's address, host's port).
     pub ports: Vec<(u16, IpAddr, u16)>,
+    /// What of the host it sees, by destination.
+    pub mounts: Vec<Mount>,
+}
+
+/// A file or folder of the engine's host in a container. What has no source, such as a tmpfs, is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Its path on the engine's host.
+    pub source: PathBuf,
+    /// Its path in the container.
+    pub destination: PathBuf,
 }
 
 /// A HEALTHCHECK's timing.
@@ -224,6 +275,15 @@ pub enum Changed {
     CommandFailed(i64),
 }
 
+/// What came of a command that ran in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit code; 128 and a signal's number where that ended it.
+    pub code: i64,
+    /// The end of what it printed, at most 16 KiB, both streams in the order in which they came. May hold secrets.
+    pub output: String,
+}
+
 /// Why an engine did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -248,6 +308,23 @@ pub enum EngineError {
     /// The container's state forbids it (HTTP 409), such as a restart of one being removed.
     #[error("the container's state forbids it: {0}")]
     Conflict(String),
+    /// A command cannot run in the container, since it does not run itself.
+    #[error("the container does not run")]
+    ContainerStopped,
+    /// A command cannot run in the container, since it is paused.
+    #[error("the container is paused")]
+    ContainerPaused,
+    /// The command's program cannot be run in the container: it is not there (127) or no executable (126).
+    #[error("the command cannot be run in the container (code {code}): {message}")]
+    CannotExecute {
+        /// 126 or 127.
+        code: i64,
+        /// What was said of it, shortened to 500 characters.
+        message: String,
+    },
+    /// The command did not end in time, and goes on inside the container.
+    #[error("the program did not end within {0:?}, and goes on inside the container")]
+    CommandGoesOn(Duration),
     /// The engine failed at it.
     #[error("the engine answered {status}: {message}")]
     Failed {

@@ -146,10 +146,13 @@ pub(crate) fn obstacle(found: &ContainerDetail, expected: Expected, change: &Cha
 fn refused(error: &EngineError, what: &str) -> Operated {
     let outcome = match error {
         EngineError::NotRunning(_) | EngineError::Unreachable(_) | EngineError::Broken(_) => Outcome::Unreachable,
-        EngineError::TimedOut(_) => Outcome::TimedOut,
+        EngineError::TimedOut(_) | EngineError::CommandGoesOn(_) => Outcome::TimedOut,
         EngineError::NotFound => Outcome::NotFound,
         EngineError::NotPermitted(_) => Outcome::NotPermitted,
         EngineError::Conflict(_)
+        | EngineError::ContainerStopped
+        | EngineError::ContainerPaused
+        | EngineError::CannotExecute { .. }
         | EngineError::Failed { .. }
         | EngineError::Unsupported(_)
         | EngineError::Malformed(_) => Outcome::Failed,

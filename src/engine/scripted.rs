@@ -8,11 +8,13 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use iaso_policy::input::{EngineHealth, RestartPolicy};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 use super::{
     Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError, EngineEvent, EngineInfo,
-    EventAction, EventStream,
+    EventAction, EventStream, ExecOutput,
 };
+use crate::config::secret::Secret;
 
 /// What can hang.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +84,7 @@ impl Engine for Scripted {
     fn ping(&self) -> BoxFuture<'_, Result<(), EngineError>> {
         async {
             self.pass(Call::Ping).await;
-            Ok(())
+            self.hello.lock().unwrap().clone().map_or(Ok(()), Err)
         }
         .boxed()
     }
@@ -124,18 +126,46 @@ impl Engine for Scripted {
         .boxed()
     }
 
+    fn exec<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>> {
+        async move {
+            let change = Change::Exec(command.to_vec());
+            let changed = timeout(bound, self.change(container, &change, None)).await;
+            let code = match changed.unwrap_or(Err(EngineError::CommandGoesOn(bound)))? {
+                Changed::CommandFailed(code) => code,
+                Changed::Done | Changed::Already => 0,
+            };
+            Ok(ExecOutput { code, output: String::new() })
+        }
+        .boxed()
+    }
+
+    fn exec_with_input<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        command: &'a [String],
+        _input: &'a Secret,
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<ExecOutput, EngineError>> {
+        self.exec(container, command, bound)
+    }
+
     fn logs<'a>(&'a self, _container: &'a ContainerId, _lines: u16) -> BoxFuture<'a, Result<String, EngineError>> {
         async { Ok(String::new()) }.boxed()
     }
 }
 
 /// A container's id, from a digit.
-pub(super) fn id(digit: char) -> ContainerId {
+pub(crate) fn id(digit: char) -> ContainerId {
     ContainerId::new(&digit.to_string().repeat(64)).unwrap()
 }
 
 /// A container that runs since `started`.
-pub(super) fn running(id: ContainerId, started: i64) -> ContainerDetail {
+pub(crate) fn running(id: ContainerId, started: i64) -> ContainerDetail {
     ContainerDetail {
         id,
         name: "web".to_owned(),
@@ -154,6 +184,7 @@ pub(super) fn running(id: ContainerId, started: i64) -> ContainerDetail {
         networks: BTreeMap::new(),
         network_mode: "bridge".to_owned(),
         ports: Vec::new(),
+        mounts: Vec::new(),
     }
 }
 

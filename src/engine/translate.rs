@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState as Reported, ContainerStateStatusEnum as Status, EventMessage,
-    HealthConfig, HealthStatusEnum, NetworkSettings, RestartPolicy as ReportedRestart, RestartPolicyNameEnum,
+    HealthConfig, HealthStatusEnum, MountPoint, NetworkSettings, RestartPolicy as ReportedRestart,
+    RestartPolicyNameEnum,
 };
 use iaso_policy::input::{EngineHealth, RestartPolicy};
 use jiff::Timestamp;
 
-use super::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction, Healthcheck};
+use super::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction, Healthcheck, Mount};
 
 /// The stop signal of a container that names none.
 const TERM: u8 = 15;
@@ -42,6 +44,7 @@ pub(super) fn detail(found: ContainerInspectResponse) -> Option<ContainerDetail>
         ports: ports(&networks),
         networks: addresses(networks),
         network_mode: host.network_mode.unwrap_or_default(),
+        mounts: mounts(found.mounts.unwrap_or_default()),
     })
 }
 
@@ -123,6 +126,16 @@ fn ports(settings: &NetworkSettings) -> Vec<(u16, IpAddr, u16)> {
     }
     ports.sort_unstable();
     ports
+}
+
+fn mounts(points: Vec<MountPoint>) -> Vec<Mount> {
+    let filled = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let mounts = points.into_iter();
+    let mut mounts: Vec<Mount> = mounts
+        .filter_map(|point| Some(Mount { source: filled(point.source)?, destination: filled(point.destination)? }))
+        .collect();
+    mounts.sort_unstable_by(|a, b| a.destination.cmp(&b.destination));
+    mounts
 }
 
 /// Nanoseconds since the epoch; zero for what is missing, unreadable, or the engine's year 1 ("never").
@@ -211,6 +224,24 @@ mod tests {
         assert_eq!(nanoseconds(Some("1970-01-01T00:00:01.000000002Z")), 1_000_000_002);
         assert_eq!(nanoseconds(Some("yesterday")), 0);
         assert_eq!(nanoseconds(None), 0);
+    }
+
+    #[test]
+    fn mounts_are_those_that_show_something_of_the_host() {
+        let point = |source: &str, destination: &str| MountPoint {
+            source: Some(source.to_owned()),
+            destination: Some(destination.to_owned()),
+            ..MountPoint::default()
+        };
+        let found = vec![
+            point("/srv/web/key", "/run/key"),
+            point("", "/tmp"),
+            MountPoint::default(),
+            point("/srv/web", "/etc/web"),
+        ];
+        let expected = [("/srv/web", "/etc/web"), ("/srv/web/key", "/run/key")]
+            .map(|(source, destination)| Mount { source: source.into(), destination: destination.into() });
+        assert_eq!(mounts(found), expected);
     }
 
     #[test]

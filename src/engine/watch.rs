@@ -15,12 +15,15 @@ use iaso_policy::time::Mono;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
+use super::denied::Endpoint;
 use super::{ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo, EventAction, EventStream};
 use crate::system::clock::Clock;
 use crate::system::retry::Pacing;
 
 /// How long an engine may take to say hello, to subscribe, to answer a ping or a look.
 const ANSWER_BOUND: Duration = Duration::from_secs(5);
+/// How long it may take to find out what is denied.
+const DENIED_BOUND: Duration = Duration::from_secs(15);
 /// How long it may take to list everything.
 const LIST_BOUND: Duration = Duration::from_secs(30);
 /// Between full lists.
@@ -31,6 +34,8 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Looks that may wait at once.
 const LOOKS: usize = 1024;
+/// Events of a new container that may wait for the answer to what it is.
+const FIRST_EVENTS: usize = 64;
 
 /// What is learned of one engine, in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub enum Update {
         /// The engine.
         info: EngineInfo,
         /// The engine itself went down since the link was last up (or since the watch began): nobody listened, or a ping
-        /// sent right after the link broke was broken off too. A link alone that breaks, or an engine that hangs and comes
+        /// sent right after an answer broke off was broken off too. A link alone that breaks, or an engine that hangs and comes
         /// back, is not that. Where a service manager holds the engine's socket open, its restart looks like a hang.
         engine_started: bool,
         /// Every container.
@@ -61,8 +66,8 @@ pub enum Update {
         event: EngineEvent,
         /// When it came.
         received: Mono,
-        /// For a create, start or rename: the container as it was right afterwards; none where the engine did not tell before
-        /// the container's next event, or at all.
+        /// For a create, start or rename: the container as it was right afterwards; none where the engine did not tell, or, but
+        /// for a create, not before the container's next event.
         detail: Option<Box<ContainerDetail>>,
     },
     /// The answer to [`WatchHandle::look`].
@@ -74,6 +79,8 @@ pub enum Update {
         /// When it was asked for.
         began: Mono,
     },
+    /// What a proxy before the engine denies: told after each [`Update::Up`], and where it is why there is none.
+    Denied(Vec<&'static Endpoint>),
     /// The link is lost, or could not be made for another reason than before.
     Down {
         /// Why.
@@ -127,9 +134,12 @@ impl Watch {
             let tell = async { !is_news || self.updates.send(Update::Down { error: text }).await.is_ok() };
             // An engine may be back before the next try: whether it is gone shows at once or never.
             let (listened_to, gone) =
-                tokio::join!(tell, async { matches!(error, EngineError::Broken(_)) && was_up && self.is_gone().await });
+                tokio::join!(tell, async { matches!(error, EngineError::Broken(_)) && self.is_gone().await });
             if !listened_to {
                 return;
+            }
+            if is_news && matches!(error, EngineError::NotPermitted(_)) {
+                self.tell_denied().await;
             }
             went_down = not_listening || gone || (went_down && !was_up);
             // A link that held is made again at once; one that breaks whenever it is made is not.
@@ -141,6 +151,14 @@ impl Watch {
                 () = tokio::time::sleep(pacing.next_wait()) => {}
                 () = self.updates.closed() => return,
             }
+        }
+    }
+
+    /// Where a denial is why there is no link.
+    async fn tell_denied(&self) {
+        if let Ok(denied) = bounded(DENIED_BOUND, self.engine.denied()).await {
+            // Whether anybody listens shows at the next update.
+            let _ = self.updates.send(Update::Denied(denied)).await;
         }
     }
 
@@ -174,6 +192,7 @@ impl From<EngineError> for Ended {
 enum Answer {
     Listed { began: Mono, listed: Result<Vec<ContainerDetail>, EngineError> },
     Pinged(Result<(), EngineError>),
+    Denied(Result<Vec<&'static Endpoint>, EngineError>),
     Detail { id: ContainerId, number: u64, detail: Option<Box<ContainerDetail>> },
     Looked { id: ContainerId, began: Mono, looked: Result<Box<ContainerDetail>, EngineError> },
 }
@@ -183,6 +202,8 @@ struct Waiting {
     number: u64,
     event: EngineEvent,
     received: Mono,
+    /// What came after a creation: nobody knows yet whom it is about.
+    later: Vec<(EngineEvent, Mono)>,
 }
 
 /// One unbroken link.
@@ -192,7 +213,8 @@ struct Session<'a> {
     asked: FuturesUnordered<BoxFuture<'a, Answer>>,
     listing: bool,
     pinging: bool,
-    /// At most one event per container waits: the next one pushes it out.
+    /// At most one event per container waits: the next one pushes it out. A creation is not pushed out, the next ones wait
+    /// behind it: a container may live and die before it can be asked for.
     waiting: HashMap<ContainerId, Waiting>,
     /// Counts waiting events, so that a late detail finds only its own.
     numbered: u64,
@@ -252,13 +274,20 @@ impl<'a> Session<'a> {
             held.push((event, received));
             return Ok(());
         }
+        if let Some(created) = self.waiting.get_mut(&event.container)
+            && created.event.action == EventAction::Create
+            && created.later.len() < FIRST_EVENTS
+        {
+            created.later.push((event, received));
+            return Ok(());
+        }
         if let Some(earlier) = self.waiting.remove(&event.container) {
-            self.tell(Update::Event { event: earlier.event, received: earlier.received, detail: None }).await?;
+            self.tell_bare(earlier).await?;
         }
         if matches!(event.action, EventAction::Create | EventAction::Start | EventAction::Rename) {
             self.numbered += 1;
             let (id, number) = (event.container.clone(), self.numbered);
-            self.waiting.insert(id.clone(), Waiting { number, event, received });
+            self.waiting.insert(id.clone(), Waiting { number, event, received, later: Vec::new() });
             let engine = &self.watch.engine;
             self.ask(async move {
                 let detail = bounded(ANSWER_BOUND, engine.inspect(&id)).await.ok().map(Box::new);
@@ -279,6 +308,7 @@ impl<'a> Session<'a> {
                         for (event, received) in self.held.take().unwrap_or_default() {
                             self.on_event(event, received).await?;
                         }
+                        self.ask_denied();
                         Ok(())
                     }
                     (Ok(containers), None) => self.tell(Update::Listed { containers, began }).await,
@@ -295,14 +325,23 @@ impl<'a> Session<'a> {
                 self.pinging = false;
                 Ok(answered?)
             }
+            Answer::Denied(Ok(denied)) => self.tell(Update::Denied(denied)).await,
+            // The next session asks again; whether this one holds is for the ping to say.
+            Answer::Denied(Err(_)) => Ok(()),
             Answer::Detail { id, number, detail } => {
                 if self.waiting.get(&id).is_none_or(|waiting| waiting.number != number) {
                     return Ok(());
                 }
-                match self.waiting.remove(&id) {
-                    Some(Waiting { event, received, .. }) => self.tell(Update::Event { event, received, detail }).await,
-                    None => Ok(()),
+                let Some(waited) = self.waiting.remove(&id) else { return Ok(()) };
+                if detail.is_none() {
+                    return self.tell_bare(waited).await;
                 }
+                let Waiting { event, received, later, .. } = waited;
+                self.tell(Update::Event { event, received, detail }).await?;
+                for (event, received) in later {
+                    self.on_event(event, received).await?;
+                }
+                Ok(())
             }
             Answer::Looked { id, began, looked } => match looked {
                 Ok(detail) => self.tell(Update::Looked { id, detail: Some(detail), began }).await,
@@ -323,6 +362,11 @@ impl<'a> Session<'a> {
         self.ask(async move { Answer::Listed { began, listed: bounded(LIST_BOUND, engine.list()).await } });
     }
 
+    fn ask_denied(&mut self) {
+        let engine = &self.watch.engine;
+        self.ask(async move { Answer::Denied(bounded(DENIED_BOUND, engine.denied()).await) });
+    }
+
     fn ask_ping(&mut self) {
         if std::mem::replace(&mut self.pinging, true) {
             return;
@@ -341,6 +385,15 @@ impl<'a> Session<'a> {
 
     fn ask(&mut self, question: impl Future<Output = Answer> + Send + 'a) {
         self.asked.push(question.boxed());
+    }
+
+    /// Tells of events about whose container nothing is known, or nothing in time.
+    async fn tell_bare(&mut self, waited: Waiting) -> Result<(), Ended> {
+        let first = (waited.event, waited.received);
+        for (event, received) in std::iter::once(first).chain(waited.later) {
+            self.tell(Update::Event { event, received, detail: None }).await?;
+        }
+        Ok(())
     }
 
     async fn tell(&mut self, update: Update) -> Result<(), Ended> {
@@ -387,8 +440,14 @@ mod tests {
             watched
         }
 
+        /// The next update, but for the word after each [`Update::Up`] that nothing is denied.
         async fn next(&mut self) -> Update {
-            self.updates.recv().await.unwrap()
+            loop {
+                match self.updates.recv().await.unwrap() {
+                    Update::Denied(denied) => assert!(denied.is_empty()),
+                    update => return update,
+                }
+            }
         }
 
         /// The next event: whose, what, and whether it came with detail.
@@ -432,6 +491,71 @@ mod tests {
         assert_eq!(watched.next_event().await, (id('a'), EventAction::Start, true));
     }
 
+    /// A whole life, from a container that nobody has heard of before.
+    const BRIEF: [EventAction; 3] = [EventAction::Create, EventAction::Start, EventAction::Die(9)];
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_is_over_before_the_first_answer_is_told_whole_after_it() {
+        let mut watched = Watched::up().await;
+        let died = ContainerDetail { state: super::super::ContainerState::Exited(9), ..running(id('c'), 100) };
+        watched.engine.containers.lock().unwrap().insert(id('c'), died);
+        watched.engine.hang(Call::Inspect(id('c')));
+        for action in BRIEF {
+            watched.engine.tell(event(id('c'), action));
+        }
+        watched.engine.tell(event(id('b'), EventAction::Die(1)));
+        assert_eq!(watched.next_event().await, (id('b'), EventAction::Die(1), false), "others do not wait");
+        assert!(watched.updates.is_empty(), "held back");
+        watched.engine.release(&Call::Inspect(id('c')));
+        assert_eq!(watched.next_event().await, (id('c'), EventAction::Create, true));
+        assert_eq!(watched.next_event().await, (id('c'), EventAction::Start, false), "its die was there already");
+        assert_eq!(watched.next_event().await, (id('c'), EventAction::Die(9), false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_is_over_after_the_first_answer_is_told_as_it_happens() {
+        let mut watched = Watched::up().await;
+        watched.engine.containers.lock().unwrap().insert(id('c'), running(id('c'), 100));
+        for (action, with_detail) in BRIEF.into_iter().zip([true, true, false]) {
+            watched.engine.tell(event(id('c'), action));
+            assert_eq!(watched.next_event().await, (id('c'), action, with_detail));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_gone_or_cannot_be_asked_for_is_waited_for_no_longer_than_an_answer() {
+        let mut watched = Watched::up().await;
+        for hangs in [false, true] {
+            if hangs {
+                watched.engine.hang(Call::Inspect(id('c')));
+            }
+            let begun = tokio::time::Instant::now();
+            for action in BRIEF {
+                watched.engine.tell(event(id('c'), action));
+            }
+            for action in BRIEF {
+                assert_eq!(watched.next_event().await, (id('c'), action, false));
+            }
+            assert_eq!(begun.elapsed(), if hangs { ANSWER_BOUND } else { Duration::ZERO });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_events_wait_for_one_answer() {
+        let mut watched = Watched::up().await;
+        watched.engine.hang(Call::Inspect(id('c')));
+        watched.engine.tell(event(id('c'), EventAction::Create));
+        let begun = tokio::time::Instant::now();
+        for _ in 0..=FIRST_EVENTS {
+            watched.engine.tell(event(id('c'), EventAction::Kill(1)));
+        }
+        assert_eq!(watched.next_event().await, (id('c'), EventAction::Create, false));
+        for _ in 0..=FIRST_EVENTS {
+            assert_eq!(watched.next_event().await, (id('c'), EventAction::Kill(1), false));
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_happens_while_the_first_list_is_made_is_told_after_it() {
         let engine = Scripted::default();
@@ -467,6 +591,18 @@ mod tests {
         assert_eq!(begun.elapsed(), PING_EVERY + ANSWER_BOUND);
         watched.engine.release(&Call::Ping);
         assert!(matches!(watched.next().await, Update::Up { engine_started: false, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_and_then_breaks_off_has_gone_down() {
+        let mut watched = Watched::up().await;
+        watched.engine.hang(Call::Ping);
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("did not answer")));
+        *watched.engine.hello.lock().unwrap() = Some(EngineError::Broken("reset".to_owned()));
+        watched.engine.release(&Call::Ping);
+        assert!(matches!(watched.next().await, Update::Down { error } if error.contains("reset")));
+        *watched.engine.hello.lock().unwrap() = None;
+        assert!(matches!(watched.next().await, Update::Up { engine_started: true, .. }));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use crate::id::{AttemptId, CheckId, HostId, IncidentId, Instance, OrderId, ServiceId};
-use crate::record::Record;
+use crate::id::{AttemptId, CheckId, CredentialKey, HostId, IncidentId, Instance, OrderId, RolloutId, ServiceId};
+use crate::record::{Hold, Record};
 use crate::spec::Step;
 
 /// One thing to do. Order matters: the record of a charge comes before the operation it pays for.
@@ -42,6 +42,44 @@ pub enum Action {
         /// The answer.
         answer: Answer,
     },
+    /// A rollout, or its undoing, is over.
+    RolledOut {
+        /// Which.
+        rollout: RolloutId,
+        /// It is the undoing that is over.
+        undo: bool,
+        /// How.
+        result: RolloutResult,
+    },
+}
+
+/// How a rollout, or its undoing, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum RolloutResult {
+    /// Every service that runs has learned of it; those that were well still are.
+    Done,
+    /// Likewise, but for this one: it runs and is to be left alone, so that it goes on with what it had. It may not be the only one.
+    Left(ServiceId),
+    /// This service was well before and not after it. A rollout ends there; its undoing goes on with the others.
+    Failed(ServiceId),
+    /// It may not begin, for a reason that does not pass with time; nothing was done.
+    Refused(Hold),
+    /// Before it began a newer rollout of the same credential took its place, or before it ended its own undoing did.
+    Replaced,
+}
+
+impl RolloutResult {
+    /// The word for logs and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Left(_) => "left",
+            Self::Failed(_) => "failed",
+            Self::Refused(_) => "refused",
+            Self::Replaced => "replaced",
+        }
+    }
 }
 
 /// A change to an engine.
@@ -78,6 +116,15 @@ pub enum Cause {
     Recovery,
     /// A person ordered it.
     Operator,
+    /// A credential changed, and its user is to learn of it.
+    Credential {
+        /// Which. The operation is charged to it and to the host, not to the service.
+        credential: CredentialKey,
+        /// The change on its way.
+        rollout: RolloutId,
+        /// The credential was put back as it was.
+        undo: bool,
+    },
 }
 
 impl Cause {
@@ -86,6 +133,7 @@ impl Cause {
         match self {
             Self::Recovery => "recovery",
             Self::Operator => "operator",
+            Self::Credential { .. } => "credential",
         }
     }
 }
@@ -98,7 +146,7 @@ pub enum Charge {
     Free,
     /// The record of the charge must have been handed to the operating system before the engine is asked, within 100 ms.
     Stored,
-    /// The store is down: charged in memory alone, at half the budget.
+    /// The store is down: charged in memory alone, at half the budget; or undone, which was reserved before.
     Memory,
 }
 
@@ -117,6 +165,8 @@ pub enum Trouble {
     EngineRestarting,
     /// The engine's HEALTHCHECK says unhealthy.
     EngineUnhealthy,
+    /// What it needs has started anew after it, and it is to start anew then.
+    Outlived,
     /// One of Iaso's own checks fails.
     Check(CheckId),
 }
@@ -129,6 +179,7 @@ impl Trouble {
             Self::StoppedInGap => "stopped_in_gap",
             Self::EngineRestarting => "engine_restarting",
             Self::EngineUnhealthy => "healthcheck",
+            Self::Outlived => "outlived",
             Self::Check(_) => "check",
         }
     }

@@ -24,7 +24,7 @@ impl Jitter {
 
     /// Evenly from -1 to 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what an f64 holds")]
-    fn signed_unit(&mut self) -> f64 {
+    pub(crate) fn signed_unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
 }

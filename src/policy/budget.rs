@@ -13,6 +13,11 @@ use crate::time::Mono;
 pub(crate) struct Ledger(VecDeque<Mono>);
 
 impl Ledger {
+    /// Every charge, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Mono> {
+        self.0.iter().copied()
+    }
+
     /// Takes in charges in any order.
     pub(crate) fn add(&mut self, at: Mono) {
         let place = self.0.partition_point(|then| *then <= at);
@@ -37,13 +42,14 @@ impl Ledger {
         budget.max.saturating_sub(self.spent(now, budget.window))
     }
 
-    /// When one more may be charged, if not now; none when it may, or never will.
-    pub(crate) fn free_at(&self, now: Mono, budget: Budget) -> Option<Mono> {
-        if self.remaining(now, budget) > 0 || budget.max == 0 {
+    /// When so many more may be charged, if not now; none when they may, or never will.
+    pub(crate) fn free_at(&self, now: Mono, budget: Budget, more: u32) -> Option<Mono> {
+        if self.remaining(now, budget) >= more {
             return None;
         }
-        let oldest_in_the_way = self.0.len().checked_sub(budget.max as usize)?;
-        self.0.get(oldest_in_the_way).map(|then| *then + budget.window)
+        let stay = budget.max.checked_sub(more)? as usize;
+        let last_in_the_way = self.0.len().checked_sub(stay + 1)?;
+        self.0.get(last_in_the_way).map(|then| *then + budget.window)
     }
 
     /// Forgets what no window can reach.
@@ -71,9 +77,11 @@ mod tests {
         ledger.add(Mono(0));
         ledger.add(Mono(4_000));
         assert_eq!(ledger.remaining(Mono(9_999), BUDGET), 0);
-        assert_eq!(ledger.free_at(Mono(9_999), BUDGET), Some(Mono(10_000)));
+        assert_eq!(ledger.free_at(Mono(9_999), BUDGET, 1), Some(Mono(10_000)));
+        assert_eq!(ledger.free_at(Mono(9_999), BUDGET, 2), Some(Mono(14_000)));
+        assert_eq!(ledger.free_at(Mono(9_999), BUDGET, 3), None, "never");
         assert_eq!(ledger.remaining(Mono(10_000), BUDGET), 1);
-        assert_eq!(ledger.free_at(Mono(10_000), BUDGET), None);
+        assert_eq!(ledger.free_at(Mono(10_000), BUDGET, 1), None);
     }
 
     #[test]
@@ -82,7 +90,7 @@ mod tests {
         for at in [3_000, 1_000, 2_000] {
             ledger.add(Mono(at));
         }
-        assert_eq!(ledger.free_at(Mono(5_000), BUDGET), Some(Mono(12_000)));
+        assert_eq!(ledger.free_at(Mono(5_000), BUDGET, 1), Some(Mono(12_000)));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Check {
     late_in_a_row: u8,
     passed_in_this_life: bool,
     last: Option<Mono>,
+    /// When the first of the failures without a pass between began.
+    failing_since: Option<Mono>,
 }
 
 impl Check {
@@ -34,6 +36,7 @@ impl Check {
             late_in_a_row: 0,
             passed_in_this_life: false,
             last: None,
+            failing_since: None,
         }
     }
 
@@ -52,6 +55,7 @@ impl Check {
         self.last = Some(began);
         self.late_in_a_row = if result == CheckResult::Late { self.late_in_a_row.saturating_add(1) } else { 0 };
         if result == CheckResult::Failed {
+            self.failing_since = self.failing_since.or(Some(began));
             self.failures = self.failures << 1 | 1;
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
             self.passes_in_a_row = 0;
@@ -59,6 +63,7 @@ impl Check {
                 self.verdict = Some(false);
             }
         } else {
+            self.failing_since = None;
             self.failures <<= 1;
             self.failures_in_a_row = 0;
             self.passes_in_a_row = self.passes_in_a_row.saturating_add(1);
@@ -85,6 +90,10 @@ impl Check {
 
     pub(crate) const fn passed_in_this_life(&self) -> bool {
         self.passed_in_this_life
+    }
+
+    pub(crate) const fn failing_since(&self) -> Option<Mono> {
+        self.failing_since
     }
 
     pub(crate) const fn view(&self) -> CheckView {

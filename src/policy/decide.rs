@@ -32,7 +32,7 @@ impl Service {
             Some(Exempt::Itself) => Hold::Itself,
             Some(Exempt::Orchestrated) => Hold::Orchestrated,
             Some(Exempt::AutoRemove | Exempt::Disabled) => Hold::Mode,
-            None if self.spec.recovery.mode != Mode::Auto => Hold::Mode,
+            None if self.leaving || self.spec.recovery.mode != Mode::Auto => Hold::Mode,
             None if !self.spec.heal_exits && !matches!(trouble, Trouble::EngineUnhealthy | Trouble::Check(_)) => {
                 Hold::Mode
             }
@@ -50,6 +50,7 @@ impl Service {
         let ahead = |until: Option<Mono>| until.filter(|until| *until > now);
         let quiet = self.quiet_until(turn, trouble);
         let reasons = [
+            (Hold::InFlight, ahead(self.kept_until)),
             (Hold::PlannedChange, ahead(self.change_until)),
             (Hold::QuietStart, ahead(quiet)),
             (Hold::NotPermitted, ahead(self.denied_until)),
@@ -69,10 +70,11 @@ impl Service {
 
     fn quiet_until(&self, turn: &Turn<'_>, trouble: Trouble) -> Option<Mono> {
         let engine = turn.host(self.spec.host).quiet_until;
+        let (started, fleet) = (turn.shared.started, &turn.shared.fleet);
         match trouble {
-            Trouble::Check(_) => engine.max(Some(turn.shared.started + turn.shared.fleet.quiet_start)),
-            Trouble::EngineUnhealthy => engine,
-            Trouble::Exited { .. } | Trouble::StoppedInGap | Trouble::EngineRestarting => None,
+            Trouble::Check(_) => engine.max(Some(started + fleet.quiet_start)),
+            Trouble::EngineUnhealthy => engine.max(Some(started + fleet.quiet_start_healthcheck)),
+            Trouble::Exited { .. } | Trouble::StoppedInGap | Trouble::EngineRestarting | Trouble::Outlived => None,
         }
     }
 
@@ -92,11 +94,14 @@ impl Service {
 
         let budget = turn.shared.service_budget(self.spec.recovery.restarts, now);
         if self.charges.remaining(now, budget) == 0 {
-            return hold(Hold::Budget, self.charges.free_at(now, budget));
+            return hold(Hold::Budget, self.charges.free_at(now, budget, 1));
         }
         let host_budget = turn.shared.host_budget(turn.shared.fleet.host_budget, now);
-        if host.charges.remaining(now, host_budget) == 0 {
-            return hold(Hold::HostBudget, host.charges.free_at(now, host_budget));
+        // The store's loss halves the budget after it was set aside from the whole: that must not end all healing.
+        let most = if turn.shared.store_up { u32::MAX } else { host_budget.max.saturating_sub(1) };
+        let reserved = host.reserved.min(most);
+        if host.charges.remaining(now, host_budget) <= reserved {
+            return hold(Hold::HostBudget, host.charges.free_at(now, host_budget, reserved + 1));
         }
         if turn.shared.fleet.observe {
             return Decision::Hold { reason: Hold::Observe, until: None, step: Some(step) };

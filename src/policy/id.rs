@@ -32,6 +32,26 @@ pub struct AttemptId(pub u64);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct IncidentId(pub u64);
 
+/// One credential. Numbered by the daemon, stable within one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CredentialId(pub u32);
+
+/// What a credential's charges are kept under: a number made of its name, the same in every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CredentialKey(pub u64);
+
+/// One change of a credential on its way to the containers that use it. Numbered by `credentials/`, never reused in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RolloutId(pub u64);
+
+/// What a value is compared by: a keyed hash, under a key that never leaves the host. Equal values have equal digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Digest(pub u128);
+
 /// A person's order, numbered by whoever takes orders, echoed in the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -121,6 +141,16 @@ impl Identity {
         if whole.as_str() == text { Ok(whole) } else { Err(InvalidIdentity) }
     }
 
+    /// Whether both are replicas of one Compose service, or the same container.
+    pub fn is_replica_of(&self, other: &Self) -> bool {
+        self == other || self.service().is_some_and(|service| other.service() == Some(service))
+    }
+
+    /// Host, project and service; none outside Compose.
+    fn service(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(service, _)| service).filter(|service| !service.ends_with('/'))
+    }
+
     /// The spelling that the store keeps.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -158,6 +188,15 @@ fn valid_part(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replicas_are_of_one_compose_service() {
+        let web = |replica| Identity::compose("local", "shop", "web", replica).unwrap();
+        let named = |name| Identity::container("local", name).unwrap();
+        assert!(web(1).is_replica_of(&web(2)) && named("db").is_replica_of(&named("db")));
+        assert!(!web(1).is_replica_of(&Identity::compose("local", "shop", "db", 1).unwrap()));
+        assert!(!named("db").is_replica_of(&named("web")) && !named("web").is_replica_of(&web(1)));
+    }
 
     #[test]
     fn identities_read_back_as_written() {

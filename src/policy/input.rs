@@ -4,27 +4,56 @@
 //! instance it is about and when the observation began, so that what is old or late can be told from news.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::{AttemptId, CheckId, HostId, Instance, OrderId, ServiceId};
-use crate::spec::ServiceSpec;
+use crate::id::{AttemptId, CheckId, CredentialKey, HostId, Instance, OrderId, RolloutId, ServiceId};
+use crate::spec::{Budget, FleetSpec, Need, ServiceSpec, Step};
 use crate::time::Mono;
+
+/// One service on the way of a changed credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RolloutStep {
+    /// Which.
+    pub service: ServiceId,
+    /// What tells it: only [`Step::Restart`] and [`Step::Signal`].
+    pub step: Step,
+    /// Its container was started after the change was written: nothing tells it, but for the undoing.
+    pub has_it: bool,
+}
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
     /// A service is declared, or declared anew: an equal check keeps its proof, a changed one must prove itself again.
+    /// Declared as it is already, nothing changes.
     Define {
         /// Which.
         service: ServiceId,
         /// As what.
         spec: Box<ServiceSpec>,
     },
-    /// A service is no longer declared: its state is dropped.
+    /// A service is no longer declared. What is under way ends first; then its state is dropped, but for what would have
+    /// outlived a restart of Iaso: that waits for the identity to be declared again.
     Forget {
         /// Which.
         service: ServiceId,
+    },
+    /// What a service needs, from now on; none: nothing. Circles are cut by whoever tells it: a service is never asked to wait
+    /// for itself.
+    Needs {
+        /// Whose.
+        service: ServiceId,
+        /// All of them.
+        needs: Vec<Need>,
+    },
+    /// The rules across services are these from now on; what was charged stays charged. Comes first of a configuration's
+    /// inputs, and decides nothing by itself: a tick after the last of them does.
+    Rules {
+        /// All of them.
+        fleet: FleetSpec,
     },
     /// The link to an engine changed.
     Host {
@@ -91,6 +120,32 @@ pub enum Input {
         id: OrderId,
         /// What.
         order: Order,
+    },
+    /// A credential changed: the services that use it are to learn of it, one after the other. A rollout of the same
+    /// credential that has not begun is replaced; one that has begun ends first.
+    RollOut {
+        /// Its number.
+        rollout: RolloutId,
+        /// What its operations are charged to.
+        credential: CredentialKey,
+        /// What is done to whom, in this order; the first of a service counts.
+        steps: Vec<RolloutStep>,
+        /// Operations for this credential's sake.
+        cap: Budget,
+        /// The wait from one service's verdict to the next service.
+        splay: Duration,
+        /// As many operations again are reserved to undo it, until [`Input::Undo`] or [`Input::Settle`].
+        undoable: bool,
+    },
+    /// The credential was put back as it was: whoever learned of the change learns of that, in the same order.
+    Undo {
+        /// The rollout of the change.
+        rollout: RolloutId,
+    },
+    /// The change stays: what was reserved to undo it is given back.
+    Settle {
+        /// The rollout of the change.
+        rollout: RolloutId,
     },
     /// Whether the store takes writes.
     Store {

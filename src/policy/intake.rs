@@ -74,6 +74,10 @@ impl Service {
             check.reset();
         }
         self.stable = None;
+        self.outlived = false;
+        if turn.shared.needy.contains(&self.id) {
+            turn.shared.reborn.push(self.id);
+        }
         self.engine_gave_up = false;
         self.denied_until = None;
         self.refused_until = None;
@@ -186,13 +190,13 @@ impl Service {
     /// It is known that no person ended this life.
     pub(crate) fn ended_by_itself(&mut self, turn: &mut Turn<'_>, life: Instance, code: i32) {
         if !self.is_known_to_have_ended(life) {
-            self.exited = Some(life);
+            self.exited = Some((life, code));
             self.record(turn, Event::Exited { instance: life, code });
         }
     }
 
     fn is_known_to_have_ended(&self, life: Instance) -> bool {
-        self.exited.is_some_and(|exited| is_life(exited, life))
+        self.exited.is_some_and(|(exited, _)| is_life(exited, life))
     }
 
     /// A program that heeds its stop signal exits with 0 when its engine shuts down: found so after a gap, that is no proof
@@ -262,7 +266,10 @@ impl Service {
         began: Mono,
         result: CheckResult,
     ) -> bool {
-        let current = self.sight.is_some_and(|sight| sight.instance == instance && began >= self.latest);
+        // A frozen program cannot answer: that says nothing of how it is.
+        let current = self
+            .sight
+            .is_some_and(|sight| sight.instance == instance && began >= self.latest && sight.state != State::Paused);
         let Some(check) = self.checks.get_mut(usize::from(number.0)) else { return false };
         if !current || check.is_stale(began) {
             turn.shared.stale += 1;

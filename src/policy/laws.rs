@@ -5,19 +5,23 @@
 
 mod account;
 mod hearing;
+mod purse;
+mod root;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::action::{Action, Cause, Operation, Trouble};
-use crate::id::{AttemptId, HostId, Identity, ServiceId};
+use crate::action::{Action, Cause, Charge, Operation, Trouble};
+use crate::id::{AttemptId, CredentialKey, HostId, Identity, RolloutId, ServiceId};
 use crate::input::{RestartPolicy, State};
 use crate::memory::Restored;
 use crate::record::{Ending, Event, Health, Record, Verdict};
-use crate::spec::{Budget, FleetSpec, Step};
+use crate::spec::{Budget, FleetSpec, Need, Step};
 use crate::time::{Mono, Now};
 use account::{Account, HostAccount, Past};
+use purse::Asked;
 
 /// A law was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +54,16 @@ pub struct Judges {
     started: Mono,
     stopping: bool,
     hosts: BTreeMap<HostId, HostAccount>,
-    services: BTreeMap<ServiceId, Account>,
+    /// When operations for each credential's sake were charged.
+    credentials: BTreeMap<CredentialKey, VecDeque<Mono>>,
+    /// What was asked for for credentials' sake, and is not over.
+    asked: BTreeMap<RolloutId, Asked>,
+    /// What is set aside for it: on whom, and whether it is the undoing.
+    set_aside: BTreeSet<(RolloutId, ServiceId, bool)>,
+    /// Boxed: the nodes of the map have room for several, whether there are any or not.
+    services: BTreeMap<ServiceId, Box<Account>>,
     past: BTreeMap<Identity, Past>,
+    needs: BTreeMap<ServiceId, Vec<Need>>,
     touched: Vec<ServiceId>,
 }
 
@@ -61,6 +73,7 @@ impl Judges {
         let past = restored.services.iter().map(|memory| {
             let past = Past {
                 charges: memory.charges.iter().map(|then| now.place(*then)).collect(),
+                credential_charges: memory.credential_charges.iter().map(|(_, then)| now.place(*then)).collect(),
                 proven: memory.proven.clone(),
                 ran: memory.seen_running,
                 paused: memory.paused,
@@ -77,8 +90,12 @@ impl Judges {
             started: now.mono,
             stopping: false,
             hosts: BTreeMap::new(),
+            credentials: purse::credentials_of(restored, now),
+            asked: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
             services: BTreeMap::new(),
             past: past.collect(),
+            needs: BTreeMap::new(),
             touched: Vec::new(),
         }
     }
@@ -92,10 +109,21 @@ impl Judges {
             Action::Operate(operation) => {
                 let Some(account) = self.services.get(&operation.service) else { return Ok(()) };
                 law_2(account, operation)?;
-                if operation.cause == Cause::Recovery {
-                    self.law_1(account, operation, now.mono)?;
-                    law_5(account, operation)?;
-                    law_16(account, operation)?;
+                law_11(account, operation)?;
+                match operation.cause {
+                    Cause::Operator => {}
+                    Cause::Recovery => {
+                        self.law_1(account, operation, now.mono)?;
+                        self.law_3(operation)?;
+                        law_16(account, operation)?;
+                    }
+                    Cause::Credential { credential, rollout, undo } => {
+                        self.law_1_for_credentials(operation, credential, rollout, undo)?;
+                    }
+                }
+                if operation.cause != Cause::Operator {
+                    charged(operation)?;
+                    law_5(account, operation, now.mono)?;
                     law_17(account, operation)?;
                     law_18(account, operation)?;
                 }
@@ -103,6 +131,10 @@ impl Judges {
                 Ok(())
             }
             Action::Record(record) => self.judge_record(record, now),
+            Action::RolledOut { rollout, undo, result } => {
+                self.hear_end(*rollout, *undo, *result);
+                Ok(())
+            }
             Action::Probe { .. } | Action::Look { .. } | Action::Cadence { .. } | Action::Answer { .. } => Ok(()),
         }
     }
@@ -118,7 +150,7 @@ impl Judges {
         }
         for id in touched {
             let Some(account) = self.services.get(&id) else { continue };
-            if account.unhealthy && !account.held && account.open.is_none() {
+            if account.declared && account.unhealthy && !account.held && account.open.is_none() {
                 return Err(Violation {
                     law: 8,
                     service: id,
@@ -131,6 +163,16 @@ impl Judges {
 
     fn judge_record(&mut self, record: &Record, now: Now) -> Judgement {
         let started = self.started;
+        match record.event {
+            Event::Reserved { rollout, operations, .. } => {
+                return self.hear_reserved(record.service, rollout, operations, now.mono);
+            }
+            Event::GivenBack { rollout, undo, .. } => {
+                self.set_aside.remove(&(rollout, record.service, undo));
+                return Ok(());
+            }
+            _ => {}
+        }
         if let Event::Finished { attempt, outcome } = record.event {
             // No answer came, and the policy has given up waiting for it.
             self.hear_outcome(record.service, attempt, outcome);
@@ -153,16 +195,23 @@ impl Judges {
                 }
             }
             Event::Ended { attempt, verdict, .. } => {
-                if account.in_flight.is_some_and(|(operation, _)| operation.attempt == attempt) {
-                    account.in_flight = None;
-                }
+                let unanswered = account.in_flight.take_if(|(operation, _)| operation.attempt == attempt);
                 account.open = None;
+                let undone = unanswered
+                    .is_some_and(|(operation, _)| matches!(operation.cause, Cause::Credential { undo: true, .. }));
+                if undone && verdict == Verdict::Superseded {
+                    return Err(Violation { law: 2, service: record.service, what: "an undo was superseded" });
+                }
                 if verdict == Verdict::Healed {
                     return law_4(account, record.service, Some(attempt), started);
                 }
             }
-            Event::IncidentClosed { ending: Ending::Recovered, .. } => {
-                return law_4(account, record.service, None, started);
+            Event::IncidentOpened { .. } => account.outage = true,
+            Event::IncidentClosed { ending, .. } => {
+                account.outage = false;
+                if ending == Ending::Recovered {
+                    return law_4(account, record.service, None, started);
+                }
             }
             Event::ChargedForGap { .. } => account.charges.push_back(now.mono),
             _ => {}
@@ -172,26 +221,47 @@ impl Judges {
 
     /// Budgets hold.
     fn law_1(&self, account: &Account, operation: &Operation, now: Mono) -> Judgement {
-        let unsure = |budget: Budget| !self.store_up || (!self.intact && now.since(self.started) < budget.window);
-        let allowed = |budget: Budget| match budget.max {
-            0 | 1 => budget.max,
-            max if unsure(budget) => max / 2,
-            max => max,
-        };
-        let within =
-            |charges: &VecDeque<Mono>, window| charges.iter().filter(|then| now.since(**then) < window).count();
+        let allowed = |budget| self.allowed(budget, now);
         let broken = |what| Err(Violation { law: 1, service: operation.service, what });
         let blind = self.blind && now.since(self.started) < account.budget.window;
         let limit = if blind { allowed(account.budget).min(1) } else { allowed(account.budget) };
-        if within(&account.charges, account.budget.window) >= limit as usize {
+        if within(&account.charges, account.budget.window, now) >= limit as usize {
             return broken("the service's budget is spent");
         }
-        let host = self.hosts.get(&account.host);
-        if host.is_some_and(|host| within(&host.charges, self.host_budget.window) >= allowed(self.host_budget) as usize)
-        {
+        let spent = self.hosts.get(&account.host).map(|host| within(&host.charges, self.host_budget.window, now));
+        let whole = allowed(self.host_budget) as usize;
+        let aside = match self.set_aside_on(account.host) {
+            // Set aside from twice as much: one at least is left for healing.
+            aside if !self.store_up && aside >= whole => whole.saturating_sub(1),
+            aside => aside,
+        };
+        if spent.is_some_and(|spent| spent + aside >= whole) {
             return broken("the host's budget is spent");
         }
         Ok(())
+    }
+
+    /// What a budget allows while the store can or cannot vouch for what was spent.
+    fn allowed(&self, budget: Budget, now: Mono) -> u32 {
+        let unsure = !self.store_up || (!self.intact && now.since(self.started) < budget.window);
+        match budget.max {
+            0 | 1 => budget.max,
+            max if unsure => max / 2,
+            max => max,
+        }
+    }
+}
+
+/// How many of these charges lie within the window.
+fn within(charges: &VecDeque<Mono>, window: core::time::Duration, now: Mono) -> usize {
+    charges.iter().filter(|then| now.since(**then) < window).count()
+}
+
+/// Everything automatic is charged.
+fn charged(operation: &Operation) -> Judgement {
+    match operation.charge {
+        Charge::Free => Err(Violation { law: 1, service: operation.service, what: "automatic, and not charged" }),
+        Charge::Stored | Charge::Memory => Ok(()),
     }
 }
 
@@ -222,15 +292,27 @@ fn law_4(account: &Account, service: ServiceId, attempt: Option<AttemptId>, star
 }
 
 /// The operator wins.
-fn law_5(account: &Account, operation: &Operation) -> Judgement {
+fn law_5(account: &Account, operation: &Operation, now: Mono) -> Judgement {
     let broken = |what| Err(Violation { law: 5, service: operation.service, what });
+    let for_credential = matches!(operation.cause, Cause::Credential { .. });
     let stopped = account.stop.is_some_and(|(life, _)| account.life.is_some_and(|now| now.container == life.container));
     match account.state {
         _ if account.paused => broken("a person has paused it"),
         Some(State::Paused) => broken("a person has frozen the container"),
         Some(State::Exited { .. }) if stopped => broken("a person has stopped the container"),
+        Some(State::Running(_)) if for_credential && account.is_being_stopped(now) => {
+            broken("a person is stopping the container")
+        }
         _ => Ok(()),
     }
+}
+
+/// What a reload has ended is left alone.
+fn law_11(account: &Account, operation: &Operation) -> Judgement {
+    if account.declared {
+        return Ok(());
+    }
+    Err(Violation { law: 11, service: operation.service, what: "it is not watched any more" })
 }
 
 /// A check must have worked before it may kill.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Cause, Charge, Trouble};
-use crate::id::{AttemptId, Identity, IncidentId, Instance};
+use crate::id::{AttemptId, CredentialKey, Identity, IncidentId, Instance};
 use crate::input::Outcome;
 use crate::record::{Event, Record, Verdict};
 use crate::spec::Step;
@@ -42,8 +42,10 @@ impl Restored {
 pub struct Memory {
     /// Whose.
     pub identity: Identity,
-    /// Charged operations of the last day, oldest first.
+    /// Charged operations of the last day, oldest first; those for credentials' sake aside.
     pub charges: Vec<Now>,
+    /// Those of the last day for credentials' sake, oldest first: charged to the credential and to the host.
+    pub credential_charges: Vec<(CredentialKey, Now)>,
     /// An attempt that had not ended.
     pub attempt: Option<OpenAttempt>,
     /// An outage that had not ended.
@@ -120,6 +122,7 @@ impl Memory {
         Self {
             identity,
             charges: Vec::new(),
+            credential_charges: Vec::new(),
             attempt: None,
             incident: None,
             streak: 0,
@@ -148,8 +151,10 @@ impl Memory {
             }
             Event::IncidentClosed { .. } => self.incident = None,
             Event::Begun { attempt, step, cause, trouble, instance, charge, .. } => {
-                if charge != Charge::Free {
-                    self.charge(now);
+                match cause {
+                    Cause::Credential { credential, .. } => self.charge_for(credential, now),
+                    Cause::Recovery | Cause::Operator if charge != Charge::Free => self.charge(now),
+                    Cause::Recovery | Cause::Operator => {}
                 }
                 if cause == Cause::Recovery
                     && let Some(incident) = &mut self.incident
@@ -164,18 +169,8 @@ impl Memory {
                 }
             }
             Event::Ended { attempt, verdict, .. } => {
-                if let Some(open) = self.attempt.take_if(|open| open.attempt == attempt)
-                    && open.cause == Cause::Recovery
-                {
-                    self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
-                    self.last_ended = Some(now);
-                    if verdict == Verdict::Dropped {
-                        self.refund(open.begun);
-                    }
-                    if let Some(incident) = self.incident.as_mut() {
-                        incident.failed += u32::from(verdict.failed());
-                        incident.attempts -= u32::from(verdict == Verdict::Dropped).min(incident.attempts);
-                    }
+                if let Some(open) = self.attempt.take_if(|open| open.attempt == attempt) {
+                    self.end(&open, verdict, now);
                 }
             }
             Event::Quarantined { trials, retry_after } => {
@@ -203,7 +198,41 @@ impl Memory {
             Event::Paused => self.paused = true,
             Event::Resumed => self.paused = false,
             Event::ChargedForGap { .. } => self.charge(now),
-            Event::Health { .. } | Event::Held { .. } | Event::Unheld { .. } | Event::EngineRestarted { .. } => {}
+            Event::Health { .. }
+            | Event::Held { .. }
+            | Event::Unheld { .. }
+            | Event::EngineRestarted { .. }
+            | Event::Reserved { .. }
+            | Event::GivenBack { .. }
+            | Event::RolloutHeld { .. }
+            | Event::RolloutSkipped { .. }
+            | Event::RolloutEnded { .. } => {}
+        }
+    }
+
+    fn end(&mut self, open: &OpenAttempt, verdict: Verdict, now: Now) {
+        match open.cause {
+            Cause::Operator => {}
+            Cause::Recovery => {
+                self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
+                self.last_ended = Some(now);
+                if verdict == Verdict::Dropped {
+                    self.refund(open.begun);
+                }
+                if let Some(incident) = self.incident.as_mut() {
+                    incident.failed += u32::from(verdict.failed());
+                    incident.attempts -= u32::from(verdict == Verdict::Dropped).min(incident.attempts);
+                }
+            }
+            Cause::Credential { undo, .. } => {
+                if verdict == Verdict::Dropped {
+                    self.credential_charges.retain(|(_, charge)| *charge != open.begun);
+                }
+                // In quarantine the new credential was the half-open trial.
+                if let Some(incident) = self.incident.as_mut().filter(|_| self.quarantine.is_some() && !undo) {
+                    incident.failed += u32::from(verdict.failed());
+                }
+            }
         }
     }
 
@@ -217,5 +246,10 @@ impl Memory {
     fn charge(&mut self, now: Now) {
         self.charges.retain(|then| now.mono.since(now.place(*then)) < CHARGES_KEPT);
         self.charges.push(now);
+    }
+
+    fn charge_for(&mut self, credential: CredentialKey, now: Now) {
+        self.credential_charges.retain(|(_, then)| now.mono.since(now.place(*then)) < CHARGES_KEPT);
+        self.credential_charges.push((credential, now));
     }
 }

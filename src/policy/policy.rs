@@ -1,33 +1,39 @@
 //! The whole: every service, every host, and the one function that moves them.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::{Action, Answer};
 use crate::backoff::Jitter;
 use crate::check::Check;
-use crate::id::{HostId, Identity, ServiceId};
+use crate::id::{CredentialKey, HostId, Identity, ServiceId};
 use crate::input::{CheckResult, EngineHealth, HostLink, Input, State};
 use crate::memory::{Memory, Restored};
-use crate::record::{Ending, Health, Verdict};
+use crate::needs::Graph;
+use crate::record::Health;
 use crate::review::Observation;
-use crate::service::{Attempt, Cadence, Doing, Incident, Service};
+use crate::rollout::Rollout;
+use crate::service::{Cadence, Doing, Service};
 use crate::spec::{FleetSpec, ServiceSpec};
 use crate::time::{Mono, Now};
-use crate::turn::{Host, Ids, Shared, Turn};
-use crate::view::{IncidentView, QuarantineView, ServiceView};
+use crate::turn::{Account, Host, Ids, Shared, Turn};
+use crate::view::{IncidentView, ServiceView};
 
 /// Everything that Iaso knows and has decided.
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
-    now: Now,
-    shared: Shared,
-    services: Vec<Option<Box<Service>>>,
-    timers: BTreeSet<(Mono, ServiceId)>,
-    /// What the store remembered and nobody has claimed yet.
-    remembered: BTreeMap<Identity, Memory>,
+    pub(crate) now: Now,
+    pub(crate) shared: Shared,
+    pub(crate) services: Vec<Option<Box<Service>>>,
+    pub(crate) timers: BTreeSet<(Mono, ServiceId)>,
+    /// Changed credentials on their way, in the order in which they were asked for.
+    pub(crate) rollouts: Vec<Rollout>,
+    /// Who needs whom.
+    pub(crate) graph: Graph,
+    /// What is known of identities that no service is declared for: from the store, or from one that was.
+    pub(crate) remembered: BTreeMap<Identity, Memory>,
 }
 
 impl Policy {
@@ -38,6 +44,9 @@ impl Policy {
         let shared = Shared {
             fleet,
             hosts: Vec::new(),
+            credentials: credentials_of(&restored, now),
+            ended: Vec::new(),
+            freed: Vec::new(),
             jitter: Jitter::new(seed),
             ids: Ids::new(seed),
             started: now.mono,
@@ -46,16 +55,32 @@ impl Policy {
             intact: restored.intact,
             blind: unclean && !restored.store_up,
             gap_from: restored.last.filter(|_| unclean).map(|last| last.wall.0),
+            needy: BTreeSet::new(),
+            gated: VecDeque::new(),
+            reborn: Vec::new(),
+            moved: BTreeSet::new(),
             stale: 0,
         };
         let remembered = restored.services.into_iter().map(|memory| (memory.identity.clone(), memory)).collect();
-        Self { now, shared, services: Vec::new(), timers: BTreeSet::new(), remembered }
+        let (services, timers, rollouts) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self { now, shared, services, timers, rollouts, graph: Graph::default(), remembered }
     }
 
     /// Takes in one input and pushes what follows from it. Never waits, and never fails: what names something unknown
     /// changes nothing. A monotonic clock that seems to run backwards stands still.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Action>) {
         self.now = Now { mono: now.mono.max(self.now.mono), ..now };
+        // What else the configuration says comes first.
+        let decides = !matches!(input, Input::Define { .. } | Input::Forget { .. } | Input::Rules { .. });
+        self.take(input, out);
+        self.root_first(out);
+        if decides {
+            self.advance_rollouts(out);
+            self.root_first(out);
+        }
+    }
+
+    fn take(&mut self, input: Input, out: &mut Vec<Action>) {
         match input {
             Input::Checked { service, check, instance, began, result } => {
                 self.with(service, out, |service, turn| {
@@ -95,8 +120,9 @@ impl Policy {
                 }
             }
             Input::Order { service, id, order } => {
-                if self.service(service).is_none() {
+                if self.service(service).is_none_or(|service| service.leaving) {
                     out.push(Action::Answer { order: id, answer: Answer::NoTarget });
+                    return;
                 }
                 self.with(service, out, |service, turn| {
                     service.order(turn, id, order);
@@ -104,8 +130,16 @@ impl Policy {
                 });
             }
             Input::Define { service, spec } => self.define(service, spec, out),
-            Input::Forget { service } => self.forget(service, out),
+            Input::Forget { service } => self.with(service, out, |service, _| service.leaving = true),
+            Input::Needs { service, needs } => self.need(service, needs, out),
+            Input::Rules { fleet } => self.rule(fleet, out),
             Input::Host { host, link } => self.link(host, link, out),
+            Input::RollOut { rollout, credential, steps, cap, splay, undoable } => {
+                let steps = self.with_hosts(steps);
+                self.roll_out(Rollout::new(rollout, credential, steps, cap, splay, undoable), out);
+            }
+            Input::Undo { rollout } => self.undo(rollout, out),
+            Input::Settle { rollout } => self.settle_rollout(rollout, out),
             Input::Store { up } => {
                 self.shared.store_up = up;
                 self.review_troubled(out);
@@ -117,7 +151,8 @@ impl Policy {
 
     /// When the next [`Input::Tick`] is due; none when only news can change anything. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.timers.first().map(|(at, _)| *at)
+        let rollouts = self.rollouts.iter().filter_map(|rollout| rollout.wake);
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(rollouts).min()
     }
 
     /// Observations dropped so far because they were older than what was known.
@@ -140,18 +175,28 @@ impl Policy {
         self.service(service).map(|service| self.view_of(service))
     }
 
-    fn service(&self, id: ServiceId) -> Option<&Service> {
+    pub(crate) fn service(&self, id: ServiceId) -> Option<&Service> {
         self.services.get(id.0 as usize)?.as_deref()
     }
 
-    fn with(&mut self, id: ServiceId, out: &mut Vec<Action>, act: impl FnOnce(&mut Service, &mut Turn<'_>)) {
+    pub(crate) fn with(&mut self, id: ServiceId, out: &mut Vec<Action>, act: impl FnOnce(&mut Service, &mut Turn<'_>)) {
+        let before = if self.graph.is_needed(id) { self.standing(id) } else { None };
         let Some(service) = self.services.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
         let mut turn = Turn { now: self.now, shared: &mut self.shared, out };
         act(service, &mut turn);
         place_timer(&mut self.timers, service);
+        if before.is_some() && before != self.standing(id) {
+            self.shared.moved.insert(id);
+        }
+        let Some(service) = self.service(id) else { return };
+        if service.leaving && !service.is_under_way() {
+            let host = service.spec.host;
+            self.part_with(id, out);
+            self.call_up_waiting(host, out);
+        }
     }
 
-    fn host_slot(&mut self, host: HostId) -> &mut Host {
+    pub(crate) fn host_slot(&mut self, host: HostId) -> &mut Host {
         let place = usize::from(host.0);
         if self.shared.hosts.len() <= place {
             self.shared.hosts.resize_with(place + 1, Host::default);
@@ -165,102 +210,22 @@ impl Policy {
         if self.services.len() <= place {
             self.services.resize_with(place + 1, || None);
         }
-        if self.services[place].is_some() {
-            self.with(id, out, |service, turn| {
-                redefine(service, spec);
-                service.review(turn, None);
-            });
+        if let Some(known) = &self.services[place] {
+            if known.leaving || known.spec != spec {
+                self.with(id, out, |service, turn| {
+                    redefine(service, spec);
+                    service.review(turn, None);
+                    service.tell_cadence(turn);
+                });
+            }
             return;
         }
-        let mut service = Box::new(Service::new(id, spec, self.now.mono));
-        if let Some(memory) = self.remembered.remove(&service.spec.identity) {
-            self.recall(&mut service, memory);
-        }
-        self.services[place] = Some(service);
+        let memory = self.remembered.remove(&spec.identity);
+        self.services[place] = Some(Box::new(Service::recalled(id, spec, memory, self.now)));
         self.with(id, out, |service, turn| {
             service.schedule_next(turn);
             service.review(turn, None);
         });
-    }
-
-    /// With a host's first service comes what was charged to all of that host's, those included that are gone.
-    fn recall_host(&mut self, spec: &ServiceSpec) {
-        if core::mem::replace(&mut self.host_slot(spec.host).recalled, true) {
-            return;
-        }
-        let host = &mut self.shared.hosts[usize::from(spec.host.0)];
-        for memory in self.remembered.values().filter(|memory| memory.identity.host() == spec.identity.host()) {
-            for charge in &memory.charges {
-                host.charges.add(self.now.place(*charge));
-            }
-        }
-    }
-
-    /// Gives a newly defined service what the store remembered of it.
-    fn recall(&mut self, service: &mut Service, memory: Memory) {
-        let now = self.now;
-        for charge in memory.charges {
-            service.charges.add(now.place(charge));
-        }
-        for check in &mut service.checks {
-            check.proven = memory.proven.contains(&check.spec.fingerprint);
-        }
-        service.proven = memory.proven;
-        service.incident = memory.incident.map(|incident| Incident {
-            id: incident.incident,
-            opened: incident.opened,
-            attempts: incident.attempts,
-            failed: incident.failed,
-        });
-        service.streak = memory.streak;
-        service.last_ended = memory.last_ended.map(|ended| now.place(ended));
-        service.quarantine = memory.quarantine.map(|quarantine| {
-            let since = now.place(quarantine.since);
-            QuarantineView {
-                since,
-                trials: quarantine.trials,
-                retry_at: quarantine.retry_after.map(|after| since + after),
-            }
-        });
-        service.stopped = memory.stopped.map(|(instance, at)| (instance, now.place(at)));
-        service.exited = memory.exited.map(|(instance, _)| instance);
-        service.seen_running = memory.seen_running;
-        service.paused = memory.paused;
-        if let Some(open) = memory.attempt {
-            let begun = now.place(open.begun);
-            let attempt = Attempt {
-                id: open.attempt,
-                step: open.step,
-                cause: open.cause,
-                instance: open.instance,
-                begun,
-                backstop: begun,
-            };
-            service.resolve(now.mono, attempt);
-        }
-    }
-
-    fn forget(&mut self, id: ServiceId, out: &mut Vec<Action>) {
-        let mut host = None;
-        self.with(id, out, |service, turn| {
-            if matches!(service.phase, Doing::Operating(_)) {
-                service.give_back_place(turn);
-            }
-            if let Some(attempt) = service.attempt() {
-                service.end(turn, attempt, Verdict::Superseded);
-            }
-            service.close_incident(turn, Ending::Gone);
-            service.wanted = None;
-            host = Some(service.spec.host);
-        });
-        if let Some(service) = self.services.get_mut(id.0 as usize).and_then(Option::take)
-            && let Some(at) = service.timer
-        {
-            self.timers.remove(&(at, id));
-        }
-        if let Some(host) = host {
-            self.call_up_waiting(host, out);
-        }
     }
 
     fn link(&mut self, host: HostId, link: HostLink, out: &mut Vec<Action>) {
@@ -283,6 +248,9 @@ impl Policy {
             }
         }
         for id in self.ids(|service| service.spec.host == host) {
+            if self.graph.is_needed(id) {
+                self.shared.moved.insert(id);
+            }
             self.with(id, out, |service, turn| {
                 if let Some(at) = engine_went_down {
                     service.take_back_stop(turn, at);
@@ -322,6 +290,22 @@ impl Policy {
                     service.review(turn, None);
                 }
             });
+            // Whether it takes the place is decided before the next one is asked.
+            self.root_first(out);
+        }
+    }
+
+    /// Other rules. Whoever is in trouble is reviewed at the next tick: what else the configuration says comes first.
+    fn rule(&mut self, fleet: FleetSpec, out: &mut Vec<Action>) {
+        if self.shared.fleet == fleet {
+            return;
+        }
+        self.shared.fleet = fleet;
+        for id in self.ids(|service| service.cadence != Cadence::Usual) {
+            self.with(id, out, |service, turn| service.tell_cadence(turn));
+        }
+        for id in self.ids(|service| service.trouble.is_some()) {
+            self.with(id, out, |service, turn| service.wanted = Some(turn.now.mono));
         }
     }
 
@@ -332,7 +316,7 @@ impl Policy {
         }
     }
 
-    fn ids(&self, which: impl Fn(&Service) -> bool) -> Vec<ServiceId> {
+    pub(crate) fn ids(&self, which: impl Fn(&Service) -> bool) -> Vec<ServiceId> {
         self.services.iter().flatten().filter(|service| which(service)).map(|service| service.id).collect()
     }
 
@@ -364,6 +348,15 @@ impl Policy {
     }
 }
 
+/// What was charged to each credential before.
+fn credentials_of(restored: &Restored, now: Now) -> BTreeMap<CredentialKey, Account> {
+    let mut accounts: BTreeMap<CredentialKey, Account> = BTreeMap::new();
+    for (credential, charge) in restored.services.iter().flat_map(|memory| &memory.credential_charges) {
+        accounts.entry(*credential).or_default().charges.add(now.place(*charge));
+    }
+    accounts
+}
+
 impl Service {
     /// Healthy, with nothing under way: more of the same changes nothing.
     fn is_steady(&self) -> bool {
@@ -387,8 +380,7 @@ fn redefine(service: &mut Service, spec: Box<ServiceSpec>) {
         service.checks.push(check);
     }
     service.spec = spec;
-    // Whoever runs the checks begins them anew at their usual interval.
-    service.cadence = Cadence::Usual;
+    service.leaving = false;
 }
 
 /// Moves a service's timer forward where it wants to be reviewed earlier; a timer that is too early is corrected when it

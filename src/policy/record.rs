@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use crate::action::{Cause, Charge, Trouble};
-use crate::id::{AttemptId, CheckId, IncidentId, Instance, ServiceId};
+use crate::action::{Cause, Charge, RolloutResult, Trouble};
+use crate::id::{AttemptId, CheckId, CredentialKey, IncidentId, Instance, RolloutId, ServiceId};
 use crate::input::Outcome;
 use crate::spec::Step;
 use crate::time::{Mono, Now};
@@ -90,6 +90,8 @@ pub enum Event {
         until: Option<Mono>,
         /// What it would do, where it got as far as deciding.
         step: Option<Step>,
+        /// What it waits for, where it waits for another service.
+        behind: Option<ServiceId>,
     },
     /// Iaso is free to act again, or has nothing to do.
     Unheld {
@@ -150,12 +152,75 @@ pub enum Event {
         /// The life that was found.
         instance: Instance,
     },
+    /// Operations on this service for a credential's sake were set aside, before the first of them: no other operation
+    /// may spend them. What lasts is the charge of each, when it begins.
+    Reserved {
+        /// The credential's change.
+        rollout: RolloutId,
+        /// What they are charged to.
+        credential: CredentialKey,
+        /// How many: the step, where one is needed, and its undoing where that may come.
+        operations: u32,
+    },
+    /// One operation that was set aside was not needed.
+    GivenBack {
+        /// The credential's change.
+        rollout: RolloutId,
+        /// What it would have been charged to.
+        credential: CredentialKey,
+        /// It was the undoing's.
+        undo: bool,
+    },
+    /// A credential's change waits before this service, for this reason.
+    RolloutHeld {
+        /// The credential's change.
+        rollout: RolloutId,
+        /// The credential.
+        credential: CredentialKey,
+        /// Why it waits.
+        reason: Hold,
+        /// When it is looked at again by itself; none when only an event can change it.
+        until: Option<Mono>,
+        /// What it would do.
+        step: Step,
+    },
+    /// A credential's change leaves this service out.
+    RolloutSkipped {
+        /// The credential's change.
+        rollout: RolloutId,
+        /// The credential.
+        credential: CredentialKey,
+        /// Why; none: it has loaded what is new, or loads it when it starts.
+        reason: Option<Hold>,
+    },
+    /// A credential's change, or its undoing, is over; this service was the last that it was about.
+    RolloutEnded {
+        /// The credential's change.
+        rollout: RolloutId,
+        /// The credential.
+        credential: CredentialKey,
+        /// It is the undoing that is over.
+        undo: bool,
+        /// How.
+        result: RolloutResult,
+    },
 }
 
 impl Event {
     /// Whether it changes what is restored after a restart.
     pub const fn is_durable(&self) -> bool {
-        !matches!(self, Self::Health { .. } | Self::Held { .. } | Self::Unheld { .. } | Self::EngineRestarted { .. })
+        !matches!(
+            self,
+            Self::Health { .. }
+                | Self::Held { .. }
+                | Self::Unheld { .. }
+                | Self::EngineRestarted { .. }
+                | Self::Reserved { .. }
+                | Self::GivenBack { .. }
+                | Self::RolloutHeld { .. }
+                | Self::RolloutSkipped { .. }
+                | Self::RolloutEnded { .. }
+        )
     }
 
     /// The word for logs and answers.
@@ -181,6 +246,11 @@ impl Event {
             Self::Resumed => "resumed",
             Self::EngineRestarted { .. } => "engine_restarted",
             Self::ChargedForGap { .. } => "charged_for_gap",
+            Self::Reserved { .. } => "operations_reserved",
+            Self::GivenBack { .. } => "operation_given_back",
+            Self::RolloutHeld { .. } => "rollout_held",
+            Self::RolloutSkipped { .. } => "rollout_skipped",
+            Self::RolloutEnded { .. } => "rollout_ended",
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::action::{Action, Answer, Cause, Charge, Operation, Trouble};
+use crate::action::{Action, Cause, Charge, Operation, Trouble};
 use crate::backoff;
-use crate::id::OrderId;
-use crate::input::{Order, Outcome, Sight, State};
+use crate::id::ServiceId;
+use crate::input::{Outcome, Sight, State};
 use crate::intake::stops;
 use crate::record::{Ending, Event, Health, Hold, Release, Verdict};
 use crate::review::Observation;
@@ -16,13 +16,16 @@ use crate::turn::Turn;
 use crate::view::QuarantineView;
 
 /// The engine's stop grace where nobody names one.
-const ENGINE_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const ENGINE_GRACE: Duration = Duration::from_secs(10);
 
 /// The edge gives a call its stop grace and 5 s; an answer this much later will not come.
 const NO_ANSWER: Duration = Duration::from_secs(120);
 
 /// A step that was denied, or refused by a law, is not tried again before this.
 const DENIED: Duration = Duration::from_secs(600);
+
+/// How long whoever changed a credential has to decide whether the service that it broke gets the old one back.
+const DECISION: Duration = Duration::from_secs(60);
 
 /// The longest wait for a half-open trial.
 const LONGEST_QUARANTINE: Duration = Duration::from_secs(86_400);
@@ -48,15 +51,19 @@ impl Service {
         self.let_go(turn);
         let charge = match cause {
             Cause::Operator => Charge::Free,
-            Cause::Recovery if turn.shared.store_up => Charge::Stored,
-            Cause::Recovery => Charge::Memory,
+            Cause::Recovery | Cause::Credential { .. } if turn.shared.store_up => Charge::Stored,
+            Cause::Recovery | Cause::Credential { .. } => Charge::Memory,
         };
-        if charge != Charge::Free {
-            self.charges.prune(now);
-            self.charges.add(now);
-            let host = turn.host_mut(self.spec.host);
-            host.charges.prune(now);
-            host.charges.add(now);
+        match cause {
+            Cause::Operator => {}
+            Cause::Recovery => {
+                self.charges.prune(now);
+                self.charges.add(now);
+                let host = turn.host_mut(self.spec.host);
+                host.charges.prune(now);
+                host.charges.add(now);
+            }
+            Cause::Credential { credential, .. } => turn.shared.spend(credential, self.spec.host, now),
         }
         let mut ordinal = 0;
         if cause == Cause::Recovery
@@ -71,13 +78,16 @@ impl Service {
             step,
             cause,
             instance,
+            was_well: false,
+            undoable: false,
             begun: now,
             backstop: now + grace.unwrap_or(ENGINE_GRACE) + NO_ANSWER,
         };
         turn.host_mut(self.spec.host).in_flight += 1;
         self.phase = Doing::Operating(attempt);
         self.stable = None;
-        self.backoff_until = None;
+        // A credential's change is no recovery: the wait for the next one goes on.
+        self.backoff_until.take_if(|_| !matches!(cause, Cause::Credential { .. }));
         self.record(turn, Event::Begun { attempt: attempt.id, step, cause, trouble, instance, charge, ordinal });
         turn.out.push(Action::Operate(Operation {
             service: self.id,
@@ -107,6 +117,8 @@ impl Service {
         if may_be_done && stops(attempt.step) {
             self.own_stop = Some((attempt.instance, turn.now.mono));
         }
+        // What a rollout or a person may not do says nothing of the steps that heal.
+        let denied_until = (attempt.cause == Cause::Recovery).then_some(turn.now.mono + DENIED);
         match outcome {
             _ if may_be_done && attempt.step != Step::Stop => self.verify(turn, attempt),
             Outcome::Done => self.end(turn, attempt, Verdict::Done),
@@ -114,11 +126,15 @@ impl Service {
                 self.end(turn, attempt, Verdict::OperationFailed);
             }
             Outcome::Moot | Outcome::NotFound => {
-                self.end(turn, attempt, Verdict::Moot);
+                // Nothing was done: a rollout tries again with what it has set aside for it.
+                match attempt.cause {
+                    Cause::Credential { .. } => self.refund(turn, attempt),
+                    Cause::Recovery | Cause::Operator => self.end(turn, attempt, Verdict::Moot),
+                }
                 self.wait_for_look(turn);
             }
             Outcome::NotPermitted => {
-                self.denied_until = Some(turn.now.mono + DENIED);
+                self.denied_until = denied_until.or(self.denied_until);
                 self.end(turn, attempt, Verdict::Denied);
             }
             Outcome::Uncharged => {
@@ -126,7 +142,7 @@ impl Service {
                 self.refund(turn, attempt);
             }
             Outcome::Refused => {
-                self.refused_until = Some(turn.now.mono + DENIED);
+                self.refused_until = denied_until.or(self.refused_until);
                 self.refund(turn, attempt);
             }
         }
@@ -140,13 +156,19 @@ impl Service {
         host.in_flight = host.in_flight.saturating_sub(1);
     }
 
-    /// The engine was never asked.
+    /// The engine has done nothing.
     fn refund(&mut self, turn: &mut Turn<'_>, attempt: Attempt) {
-        if attempt.cause == Cause::Recovery {
-            self.charges.refund(attempt.begun);
-            turn.host_mut(self.spec.host).charges.refund(attempt.begun);
-            if let Some(incident) = &mut self.incident {
-                incident.attempts = incident.attempts.saturating_sub(1);
+        match attempt.cause {
+            Cause::Operator => {}
+            Cause::Recovery => {
+                self.charges.refund(attempt.begun);
+                turn.host_mut(self.spec.host).charges.refund(attempt.begun);
+                if let Some(incident) = &mut self.incident {
+                    incident.attempts = incident.attempts.saturating_sub(1);
+                }
+            }
+            Cause::Credential { credential, .. } => {
+                turn.shared.unspend(credential, self.spec.host, attempt.begun);
             }
         }
         self.end(turn, attempt, Verdict::Dropped);
@@ -154,7 +176,8 @@ impl Service {
 
     fn verify(&mut self, turn: &mut Turn<'_>, attempt: Attempt) {
         let healthcheck = self.container.and_then(|container| container.healthcheck);
-        let limit = self.spec.recovery.verify_timeout_for(self.spec.start_period, healthcheck);
+        let limit =
+            self.spec.recovery.verify_timeout_for(self.spec.start_period.max(self.spec.settles_within), healthcheck);
         let since = turn.now.mono;
         self.stable = None;
         self.phase = Doing::Verifying { attempt, since, until: since + limit };
@@ -178,15 +201,32 @@ impl Service {
         {
             self.ended_by_itself(turn, instance, code);
         }
-        if attempt.cause != Cause::Recovery {
-            return;
+        match attempt.cause {
+            Cause::Operator => {}
+            Cause::Recovery => {
+                self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
+                self.last_ended = Some(now);
+                self.schedule_next(turn);
+                if verdict.failed() {
+                    self.failed_again(turn);
+                }
+            }
+            Cause::Credential { rollout, undo, .. } => {
+                turn.shared.ended.push((rollout, attempt.id, verdict));
+                if verdict.failed() && attempt.was_well && attempt.undoable {
+                    self.keep(now);
+                }
+                // In quarantine the new credential was the half-open trial.
+                if verdict.failed() && self.quarantine.is_some() && !undo {
+                    self.failed_again(turn);
+                }
+            }
         }
-        self.streak = self.streak.saturating_add(u32::from(verdict.counts()));
-        self.last_ended = Some(now);
-        self.schedule_next(turn);
-        if verdict.failed() {
-            self.failed_again(turn);
-        }
+    }
+
+    /// Leaves it alone while it is decided whether the credential that broke it is put back.
+    pub(crate) fn keep(&mut self, now: Mono) {
+        self.kept_until = Some(now + DECISION);
     }
 
     /// When the next attempt may begin.
@@ -277,6 +317,9 @@ impl Service {
         } else if self.is_stable() && self.is_past(attempt) {
             self.end(turn, attempt, Verdict::Healed);
             self.close_incident(turn, Ending::Healed);
+        } else if turn.now.mono >= until && !host_up && matches!(attempt.cause, Cause::Credential { .. }) {
+            // Nobody could look: a rollout does not go on, nor back, before somebody has.
+            self.verify(turn, attempt);
         } else if turn.now.mono >= until {
             let verdict = if host_up { Verdict::NotHealed } else { Verdict::Moot };
             self.end(turn, attempt, verdict);
@@ -290,10 +333,10 @@ impl Service {
     }
 
     /// Trouble that proves the attempt failed. A step within the same life leaves the old verdict standing until its time
-    /// is up; a new life that is broken already has failed.
+    /// is up, unless that was a good one; a new life that is broken already has failed.
     fn is_judged_on_this(&self, attempt: Attempt, diagnosis: &Diagnosis) -> bool {
         let exited = matches!(diagnosis.trouble, Some(Trouble::Exited { .. } | Trouble::EngineRestarting));
-        if attempt.begins_a_life() { self.is_past(attempt) } else { exited }
+        if attempt.begins_a_life() { self.is_past(attempt) } else { exited || attempt.was_well }
     }
 
     /// Counts a healthy observation, or starts over.
@@ -326,7 +369,7 @@ impl Service {
     pub(crate) fn open_incident(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         if self.incident.is_none() {
             let id = turn.shared.ids.incident();
-            self.incident = Some(Incident { id, opened: turn.now, attempts: 0, failed: 0 });
+            self.incident = Some(Incident { id, opened: turn.now, attempts: 0, failed: 0, asked: None });
             self.record(turn, Event::IncidentOpened { trouble });
         }
     }
@@ -343,56 +386,6 @@ impl Service {
         self.incident = None;
     }
 
-    /// A person's order.
-    pub(crate) fn order(&mut self, turn: &mut Turn<'_>, id: OrderId, order: Order) {
-        let answer = match order {
-            Order::Pause => {
-                if !self.paused {
-                    self.paused = true;
-                    self.record(turn, Event::Paused);
-                }
-                Answer::Done
-            }
-            Order::Resume => {
-                if self.paused {
-                    self.paused = false;
-                    self.record(turn, Event::Resumed);
-                }
-                self.release(turn, Release::Operator);
-                (self.denied_until, self.refused_until, self.backoff_until) = (None, None, None);
-                Answer::Done
-            }
-            Order::Restart { now } => self.ordered_restart(turn, now),
-        };
-        turn.out.push(Action::Answer { order: id, answer });
-    }
-
-    fn ordered_restart(&mut self, turn: &mut Turn<'_>, at_once: bool) -> Answer {
-        if turn.shared.stopping {
-            return Answer::Stopping;
-        }
-        if !turn.host(self.spec.host).up {
-            return Answer::HostDown;
-        }
-        if self.instance().is_none() {
-            return Answer::NoTarget;
-        }
-        if let Some(attempt) = self.attempt() {
-            if !at_once {
-                return Answer::Busy(attempt.id);
-            }
-            if matches!(self.phase, Doing::Operating(_)) {
-                self.give_back_place(turn);
-            }
-            self.end(turn, attempt, Verdict::Superseded);
-        }
-        self.release(turn, Release::Operator);
-        match self.begin(turn, Step::Restart, Cause::Operator, None) {
-            Some(attempt) => Answer::Begun(attempt.id),
-            None => Answer::NoTarget,
-        }
-    }
-
     /// Nothing holds any more.
     pub(crate) fn let_go(&mut self, turn: &mut Turn<'_>) {
         if let Some(hold) = self.hold.take() {
@@ -402,12 +395,24 @@ impl Service {
 
     /// Says once why nothing is done.
     pub(crate) fn hold(&mut self, turn: &mut Turn<'_>, reason: Hold, until: Option<Mono>, step: Option<Step>) {
-        if let Some(held) = self.hold.as_mut().filter(|held| held.reason == reason) {
+        self.hold_behind(turn, reason, until, step, None);
+    }
+
+    /// Says once why nothing is done, and for whom it waits.
+    pub(crate) fn hold_behind(
+        &mut self,
+        turn: &mut Turn<'_>,
+        reason: Hold,
+        until: Option<Mono>,
+        step: Option<Step>,
+        behind: Option<ServiceId>,
+    ) {
+        if let Some(held) = self.hold.as_mut().filter(|held| held.reason == reason && held.behind == behind) {
             held.until = until;
             return;
         }
-        self.hold = Some(crate::view::HoldView { reason, since: turn.now.mono, until });
-        self.record(turn, Event::Held { reason, until, step });
+        self.hold = Some(crate::view::HoldView { reason, since: turn.now.mono, until, behind });
+        self.record(turn, Event::Held { reason, until, step, behind });
     }
 
     /// Checks run as often as the moment asks.
@@ -416,9 +421,14 @@ impl Service {
             return;
         }
         self.cadence = cadence;
+        self.tell_cadence(turn);
+    }
+
+    /// Says how often each check is to run, whatever was said before.
+    pub(crate) fn tell_cadence(&self, turn: &mut Turn<'_>) {
         for (number, check) in self.checks.iter().enumerate() {
             let usual = check.spec.interval;
-            let every = match cadence {
+            let every = match self.cadence {
                 Cadence::Usual => usual,
                 Cadence::Failing => usual.min(turn.shared.fleet.failing_interval),
                 Cadence::Verifying => usual.min(turn.shared.fleet.verify_interval),

@@ -3,8 +3,10 @@
 use crate::action::{Action, Cause, Trouble};
 use crate::decide::Decision;
 use crate::input::State;
+use crate::needs::Barrier;
 use crate::record::{Ending, Event, Health, Hold, Release};
 use crate::service::{Cadence, Diagnosis, Doing, Down, ENGINE_FIRST, Service};
+use crate::spec::Step;
 use crate::time::Mono;
 use crate::turn::Turn;
 
@@ -32,6 +34,22 @@ impl Service {
             self.change_health(turn, &diagnosis);
             self.follow(turn, &diagnosis);
         }
+        self.plan_ahead(turn);
+    }
+
+    /// What its needs say to what was decided.
+    pub(crate) fn pass_gate(&mut self, turn: &mut Turn<'_>, barrier: Option<Barrier>) {
+        let Some(trouble) = self.trouble.filter(|_| !self.is_busy()) else { return };
+        match (self.decide(turn, trouble), barrier) {
+            (Decision::Act(_), Some(Barrier { behind, until })) => {
+                self.hold_behind(turn, Hold::Dependency, until, None, Some(behind));
+            }
+            (decision, _) => self.carry_out(turn, trouble, decision),
+        }
+        self.plan_ahead(turn);
+    }
+
+    fn plan_ahead(&mut self, turn: &mut Turn<'_>) {
         self.settle(turn);
         self.set_cadence(turn, self.wanted_cadence());
         self.look_when_due(turn);
@@ -82,6 +100,16 @@ impl Service {
 
     fn act_or_hold(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         match self.decide(turn, trouble) {
+            // What it needs is told first.
+            Decision::Act(step) if step != Step::Stop && turn.shared.needy.contains(&self.id) => {
+                turn.shared.gated.push_back(self.id);
+            }
+            decision => self.carry_out(turn, trouble, decision),
+        }
+    }
+
+    fn carry_out(&mut self, turn: &mut Turn<'_>, trouble: Trouble, decision: Decision) {
+        match decision {
             Decision::Act(step) => {
                 self.begin(turn, step, Cause::Recovery, Some(trouble));
             }

@@ -51,10 +51,12 @@ pub(crate) struct Service {
     pub(crate) down: Option<Down>,
     /// The life that a person stopped, and when.
     pub(crate) stopped: Option<(Instance, Mono)>,
-    /// The life that is known to have ended by no person's hand.
-    pub(crate) exited: Option<Instance>,
+    /// The life that is known to have ended by no person's hand, and its exit code.
+    pub(crate) exited: Option<(Instance, i32)>,
     /// After an exit under a restart policy in force, a look found it exited still: the engine has given up.
     pub(crate) engine_gave_up: bool,
+    /// What it needs anew after each start has started after it.
+    pub(crate) outlived: bool,
     /// A deployment may be under way until then.
     pub(crate) change_until: Option<Mono>,
     pub(crate) engine_restarts: VecDeque<Mono>,
@@ -82,6 +84,8 @@ pub(crate) struct Service {
     pub(crate) denied_until: Option<Mono>,
     /// A law refused a step; not tried again before then.
     pub(crate) refused_until: Option<Mono>,
+    /// A credential's change broke it: until then it is for whoever asked for that to decide whether to undo it.
+    pub(crate) kept_until: Option<Mono>,
     pub(crate) cadence: Cadence,
     /// When a look is due by itself.
     pub(crate) look_at: Option<Mono>,
@@ -90,6 +94,8 @@ pub(crate) struct Service {
     /// Its place in the policy's timers: not later than `wanted`.
     pub(crate) timer: Option<Mono>,
     pub(crate) queued: bool,
+    /// It is no longer declared, and ends with the operation under way.
+    pub(crate) leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +105,8 @@ pub(crate) struct Incident {
     pub(crate) opened: Now,
     pub(crate) attempts: u32,
     pub(crate) failed: u32,
+    /// When what it needs was asked how it is, before the first attempt.
+    pub(crate) asked: Option<Mono>,
 }
 
 /// An unbroken run of healthy observations.
@@ -136,12 +144,21 @@ pub(crate) struct Attempt {
     pub(crate) step: Step,
     pub(crate) cause: Cause,
     pub(crate) instance: Instance,
+    /// The service was healthy before: whatever is wrong with it afterwards is news.
+    pub(crate) was_well: bool,
+    /// Should it fail, somebody is to decide whether it is undone.
+    pub(crate) undoable: bool,
     pub(crate) begun: Mono,
     /// The edge bounds the call; should it never answer, the attempt ends here.
     pub(crate) backstop: Mono,
 }
 
 impl Attempt {
+    /// It puts a credential back as it was.
+    pub(crate) const fn is_undo(&self) -> bool {
+        matches!(self.cause, Cause::Credential { undo: true, .. })
+    }
+
     /// Its step begins another life of the container.
     pub(crate) const fn begins_a_life(&self) -> bool {
         matches!(self.step, Step::Start | Step::Restart)
@@ -210,6 +227,7 @@ impl Service {
             stopped: None,
             exited: None,
             engine_gave_up: false,
+            outlived: false,
             change_until: None,
             engine_restarts: VecDeque::new(),
             seen_running: false,
@@ -230,11 +248,13 @@ impl Service {
             quarantine: None,
             denied_until: None,
             refused_until: None,
+            kept_until: None,
             cadence: Cadence::Usual,
             look_at: None,
             wanted: None,
             timer: None,
             queued: false,
+            leaving: false,
             spec,
         }
     }
@@ -280,6 +300,9 @@ impl Service {
     fn diagnose_running(&self, engine: EngineHealth, sight: &Sight, now: Mono) -> Diagnosis {
         if engine == EngineHealth::Unhealthy {
             return Diagnosis::sick(Trouble::EngineUnhealthy);
+        }
+        if self.outlived {
+            return Diagnosis::sick(Trouble::Outlived);
         }
         let forgiven_until = sight.since + self.spec.start_period;
         let mut uncertain = None;
@@ -347,6 +370,11 @@ impl Service {
                 Some(attempt)
             }
         }
+    }
+
+    /// The engine may be at work on it.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        matches!(self.phase, Doing::Operating(_) | Doing::Resolving { .. })
     }
 
     pub(crate) fn view_phase(&self) -> Phase {

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::{HostId, Identity};
+use crate::id::{HostId, Identity, ServiceId};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -32,6 +32,8 @@ pub struct FleetSpec {
     pub host_budget: Budget,
     /// After Iaso's own start, before verdicts of its probes may lead to an operation.
     pub quiet_start: Duration,
+    /// The same for verdicts of the engine's own HEALTHCHECK; zero unless another healer's environment asks for it.
+    pub quiet_start_healthcheck: Duration,
     /// The same after an engine's or a host's start, for the engine's own HEALTHCHECK verdicts too.
     pub quiet_engine_start: Duration,
     /// The cadence of checks on a service that fails.
@@ -47,6 +49,7 @@ impl Default for FleetSpec {
             max_concurrent: 8,
             host_budget: Budget { max: 20, window: secs(600) },
             quiet_start: secs(30),
+            quiet_start_healthcheck: Duration::ZERO,
             quiet_engine_start: secs(120),
             failing_interval: secs(5),
             verify_interval: secs(2),
@@ -75,6 +78,9 @@ pub struct ServiceSpec {
     pub heal_exits: bool,
     /// Forgives failures of Iaso's own checks, counted from the container's start, until one has passed in that life.
     pub start_period: Duration,
+    /// The longest that a healing check may leave open, after a start, how the service is: a heartbeat waits that long for
+    /// its first ping. A verification waits for it.
+    pub settles_within: Duration,
 }
 
 impl ServiceSpec {
@@ -89,8 +95,33 @@ impl ServiceSpec {
             after_gap: AfterGap::Leave,
             heal_exits: true,
             start_period: secs(60),
+            settles_within: Duration::ZERO,
         }
     }
+}
+
+/// Something that a service needs before it can be well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Need {
+    /// What is needed: one of these is enough. None of them: nobody knows what it is, which holds nothing.
+    pub on: Vec<ServiceId>,
+    /// How it must be.
+    pub until: Condition,
+    /// The service is to be started anew after each start of what it needs, as whoever lives in another's network must be.
+    pub restarts: bool,
+}
+
+/// How something must be for those who need it. Whatever is wanted of it: what is broken, failing or being recovered is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Condition {
+    /// It runs.
+    Started,
+    /// It runs well.
+    Healthy,
+    /// It has ended with 0.
+    Completed,
 }
 
 /// One probe of a service, as far as decisions need it.
@@ -202,11 +233,12 @@ impl Default for RecoverySpec {
 }
 
 impl RecoverySpec {
-    /// The verification's time limit: the configured one, else the longer of the service's start period and the image's own
-    /// (HEALTHCHECK start period plus interval times retries), plus `verify_stable`, plus 30 s.
-    pub fn verify_timeout_for(&self, start_period: Duration, healthcheck: Option<Duration>) -> Duration {
+    /// The verification's time limit: the configured one, else the longer of the service's own time to settle (its start
+    /// period, or the wait for a heartbeat) and the image's (HEALTHCHECK start period plus interval times retries), plus
+    /// `verify_stable`, plus 30 s.
+    pub fn verify_timeout_for(&self, settles: Duration, healthcheck: Option<Duration>) -> Duration {
         self.verify_timeout
-            .unwrap_or_else(|| start_period.max(healthcheck.unwrap_or_default()) + self.verify_stable + secs(30))
+            .unwrap_or_else(|| settles.max(healthcheck.unwrap_or_default()) + self.verify_stable + secs(30))
     }
 }
 

@@ -69,6 +69,12 @@ impl Now {
         let age = self.wall.0.saturating_sub(then.wall.0).max(0);
         Mono(self.mono.0.saturating_sub(age))
     }
+
+    /// The moment `mono` of this boot, by the wall clock as it is set now. [`Now::place`] gives `mono` back.
+    pub const fn at(self, mono: Mono) -> Self {
+        let wall = Wall(self.wall.0.saturating_sub(self.mono.0.saturating_sub(mono.0)));
+        Self { mono, wall, boot: self.boot }
+    }
 }
 
 #[cfg(test)]

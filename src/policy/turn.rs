@@ -1,12 +1,13 @@
 //! What a step carries along: the moment, what all services share, and where actions go.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::Action;
 use crate::backoff::Jitter;
 use crate::budget::{Ledger, halved};
-use crate::id::{AttemptId, HostId, IncidentId, ServiceId};
+use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
+use crate::record::Verdict;
 use crate::spec::{Budget, FleetSpec};
 use crate::time::{Mono, Now};
 
@@ -32,6 +33,11 @@ impl Turn<'_> {
 pub(crate) struct Shared {
     pub(crate) fleet: FleetSpec,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) credentials: BTreeMap<CredentialKey, Account>,
+    /// Attempts for credentials' sake that have just ended: their rollouts have not heard of it yet.
+    pub(crate) ended: Vec<(RolloutId, AttemptId, Verdict)>,
+    /// Hosts on which something that was set aside has just become free.
+    pub(crate) freed: Vec<HostId>,
     pub(crate) jitter: Jitter,
     pub(crate) ids: Ids,
     pub(crate) started: Mono,
@@ -43,6 +49,14 @@ pub(crate) struct Shared {
     pub(crate) blind: bool,
     /// After an unclean stop: containers that started after this moment (milliseconds since the epoch) are charged for.
     pub(crate) gap_from: Option<i64>,
+    /// Services that need others.
+    pub(crate) needy: BTreeSet<ServiceId>,
+    /// Services that would be recovered if what they need lets them.
+    pub(crate) gated: VecDeque<ServiceId>,
+    /// Services that need others and have begun another life.
+    pub(crate) reborn: Vec<ServiceId>,
+    /// Services that others need and that stand otherwise now.
+    pub(crate) moved: BTreeSet<ServiceId>,
     /// Observations dropped as older than what was known.
     pub(crate) stale: u64,
 }
@@ -56,10 +70,48 @@ impl Shared {
         self.host_budget(budget, now)
     }
 
-    /// A host's budget as it stands.
+    /// A host's or a credential's budget as it stands.
     pub(crate) fn host_budget(&self, budget: Budget, now: Mono) -> Budget {
         let unsure = !self.store_up || (!self.intact && now < self.started + budget.window);
         if unsure { halved(budget) } else { budget }
+    }
+
+    /// One operation for a credential's sake begins: what was set aside for it is spent.
+    pub(crate) fn spend(&mut self, credential: CredentialKey, host: HostId, now: Mono) {
+        let host = &mut self.hosts[usize::from(host.0)];
+        for (ledger, reserved) in
+            [self.credentials.entry(credential).or_default().parts(), (&mut host.charges, &mut host.reserved)]
+        {
+            ledger.prune(now);
+            ledger.add(now);
+            *reserved = reserved.saturating_sub(1);
+        }
+    }
+
+    /// It was never carried out: what was spent at that moment is set aside again.
+    pub(crate) fn unspend(&mut self, credential: CredentialKey, host: HostId, at: Mono) {
+        let host = &mut self.hosts[usize::from(host.0)];
+        for (ledger, reserved) in
+            [self.credentials.entry(credential).or_default().parts(), (&mut host.charges, &mut host.reserved)]
+        {
+            ledger.refund(at);
+            *reserved += 1;
+        }
+    }
+}
+
+/// What was done for one credential's sake.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Account {
+    pub(crate) charges: Ledger,
+    /// Operations that were set aside and have not begun.
+    pub(crate) reserved: u32,
+}
+
+impl Account {
+    const fn parts(&mut self) -> (&mut Ledger, &mut u32) {
+        (&mut self.charges, &mut self.reserved)
     }
 }
 
@@ -74,6 +126,8 @@ pub(crate) struct Host {
     /// Verdicts of probes wait until then.
     pub(crate) quiet_until: Option<Mono>,
     pub(crate) charges: Ledger,
+    /// Operations that rollouts have set aside and that have not begun.
+    pub(crate) reserved: u32,
     /// Engine calls in flight.
     pub(crate) in_flight: u32,
     /// Services that wait for one of them to end, in order.

@@ -97,6 +97,8 @@ pub struct HoldView {
     pub since: Mono,
     /// When it looks at it again by itself.
     pub until: Option<Mono>,
+    /// What it waits for, where it waits for another service.
+    pub behind: Option<ServiceId>,
 }
 
 /// Quarantine in force.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::validated::{UrlHost, UrlPort, UrlTemplate};
+use crate::config::validated::{Peer, Probe, UrlHost, UrlPort};
 
 /// What the engine says of the container that is probed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,6 +63,17 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Where a probe goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To a port.
+    Port(Endpoint),
+    /// To a name or an address, whatever the port.
+    Host(String),
+    /// Nowhere that needs an address: into the container, or to what is known already.
+    Direct,
+}
+
 /// There is no way to the container; the words name the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAddress {
@@ -93,18 +104,38 @@ pub enum NoAddress {
         "it has no address on any network: start it, or give it a network, or check it from inside with an exec check"
     )]
     NoNetwork,
+    /// `{address}` of a container on an engine whose networks are not this machine's, for a ping.
+    #[error("the networks of its engine do not reach Iaso: check a published port of it with type tcp instead")]
+    NoPing,
     /// `{address}` of a container on an engine whose networks are not this machine's.
     #[error("the networks of its engine do not reach Iaso: publish port {0} on the engine's host")]
     EngineApart(u16),
 }
 
-/// Where to connect for this URL.
+/// Where a probe of a container goes.
 ///
 /// # Errors
 /// When nothing leads there.
-pub fn endpoint(url: &UrlTemplate, place: &Place, own: &Own) -> Result<Endpoint, NoAddress> {
-    let default = UrlPort::Number(if url.https { 443 } else { 80 });
-    match (&url.host, url.port.unwrap_or(default)) {
+pub fn way(probe: &Probe, place: &Place, own: &Own) -> Result<Way, NoAddress> {
+    let to = |peer: &Peer| endpoint(&peer.host, peer.port, place, own).map(Way::Port);
+    match probe {
+        Probe::Http(http) => {
+            let usual = UrlPort::Number(if http.url.https { 443 } else { 80 });
+            endpoint(&http.url.host, http.url.port.unwrap_or(usual), place, own).map(Way::Port)
+        }
+        Probe::Tcp(tcp) => to(&tcp.peer),
+        Probe::Tls(tls) => to(&tls.peer),
+        Probe::Grpc(grpc) => to(&grpc.peer),
+        Probe::Dns(dns) => dns.server.as_ref().map_or(Ok(Way::Direct), to),
+        Probe::Icmp(UrlHost::Fixed(host)) => Ok(Way::Host(host.clone())),
+        Probe::Icmp(UrlHost::Container) => pinged(place, own).map(Way::Host),
+        Probe::Exec(_) | Probe::Command(_) | Probe::Docker | Probe::Heartbeat(_) => Ok(Way::Direct),
+    }
+}
+
+/// Where to connect for this host and port.
+fn endpoint(host: &UrlHost, port: UrlPort, place: &Place, own: &Own) -> Result<Endpoint, NoAddress> {
+    match (host, port) {
         (UrlHost::Fixed(host), UrlPort::Number(port)) => Ok(Endpoint { host: host.clone(), port }),
         (UrlHost::Fixed(host), UrlPort::Published(inner)) => {
             let outer = place.ports.iter().find(|(port, ..)| *port == inner).ok_or(NoAddress::NotPublished(inner))?.2;
@@ -113,6 +144,15 @@ pub fn endpoint(url: &UrlTemplate, place: &Place, own: &Own) -> Result<Endpoint,
         (UrlHost::Container, UrlPort::Number(port)) => address(port, place, own),
         (UrlHost::Container, UrlPort::Published(port)) => published(port, place, own),
     }
+}
+
+/// The container's own address: a published port leads no ping there.
+fn pinged(place: &Place, own: &Own) -> Result<String, NoAddress> {
+    let unpublished = Place { ports: Vec::new(), ..place.clone() };
+    address(0, &unpublished, own).map(|found| found.host).map_err(|none| match none {
+        NoAddress::EngineApart(_) => NoAddress::NoPing,
+        other => other,
+    })
 }
 
 /// `{address}` and a port of the container's.
@@ -226,6 +266,7 @@ impl Own {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::validated::{HttpExpect, HttpMethod, HttpProbe, Trust, UrlTemplate};
 
     const CONTAINER: &str = "c0";
     const OWN: &str = "1a50";
@@ -267,8 +308,12 @@ mod tests {
         Own { in_container: None, engine: EngineSite::Remote("nas.lan".to_owned()) }
     }
 
-    fn url(host: UrlHost, port: Option<UrlPort>) -> UrlTemplate {
-        UrlTemplate { https: false, host, port, path: "/".to_owned() }
+    fn url(host: UrlHost, port: Option<UrlPort>) -> Peer {
+        Peer { host, port: port.unwrap_or(UrlPort::Number(80)) }
+    }
+
+    fn endpoint(peer: &Peer, place: &Place, own: &Own) -> Result<Endpoint, NoAddress> {
+        super::endpoint(&peer.host, peer.port, place, own)
     }
 
     fn spelled(found: Result<Endpoint, NoAddress>) -> String {
@@ -371,7 +416,28 @@ mod tests {
         }
         let from_container = endpoint(&container(4000), &web, &in_container(&["front"], "front"));
         assert_eq!(from_container, Err(NoAddress::PublishedElsewhere { port: 4000, on: ip("127.0.0.1") }));
-        let https = UrlTemplate { https: true, ..url(UrlHost::Container, None) };
-        assert_eq!(spelled(endpoint(&https, &web, &on_host())), "172.20.0.5 443");
+    }
+
+    #[test]
+    fn each_probe_has_its_way() {
+        let web = place(&["front=172.20.0.5"], "front", &["443>0.0.0.0>8443"]);
+        let http = |https| {
+            let url = UrlTemplate { https, host: UrlHost::Container, port: None, path: "/".to_owned() };
+            Probe::Http(HttpProbe {
+                url,
+                method: HttpMethod::Get,
+                headers: Vec::new(),
+                redirects: 0,
+                expect: HttpExpect::default(),
+                trust: Trust::default(),
+            })
+        };
+        let port = |port| Ok(Way::Port(Endpoint { host: "172.20.0.5".to_owned(), port }));
+        assert_eq!([way(&http(false), &web, &on_host()), way(&http(true), &web, &on_host())], [port(80), port(443)]);
+        let ping = Probe::Icmp(UrlHost::Container);
+        assert_eq!(way(&ping, &web, &on_host()), Ok(Way::Host("172.20.0.5".to_owned())));
+        // A published port leads no ping there.
+        assert_eq!(way(&ping, &web, &apart()), Err(NoAddress::NoPing));
+        assert_eq!(way(&Probe::Docker, &Place::default(), &apart()), Ok(Way::Direct));
     }
 }

@@ -13,15 +13,14 @@ use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use iaso_policy::id::{CheckId, Instance, ServiceId};
+use iaso_policy::id::{CheckId, HostId, Instance, ServiceId};
 use iaso_policy::time::Mono;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::config::validated::Probe;
-use crate::probe::address::{Endpoint, NoAddress};
-use crate::probe::http::HttpProber;
-use crate::probe::report::Report;
+use crate::probe::address::{NoAddress, Way};
+use crate::probe::report::{Report, Verdict};
 use crate::probe::slots::Slots;
 use crate::system::clock::Clock;
 use crate::system::tasks::Tasks;
@@ -44,11 +43,19 @@ pub struct Planned {
     /// Its name, for log lines.
     pub name: String,
     /// What is probed.
-    pub probe: Probe,
+    pub probe: Arc<Probe>,
     /// The life of the container that results are about.
     pub instance: Instance,
-    /// Where the probe connects to ([`crate::probe::address::endpoint`]). Without a way to it each run fails and says why.
-    pub endpoint: Result<Endpoint, NoAddress>,
+    /// Since when that life can have answered: its beginning, or the check's own where that came later; on Iaso's clock.
+    pub since: Mono,
+    /// Its service's name.
+    pub service: Arc<str>,
+    /// The engine that the container lives on.
+    pub host: HostId,
+    /// The container's id, all 64 digits.
+    pub container: Arc<str>,
+    /// Where the probe goes ([`crate::probe::address::way`]). Without a way each run fails and says why.
+    pub way: Result<Way, NoAddress>,
     /// A run's whole time.
     pub timeout: Duration,
     /// The usual cadence, rounded to slots of 250 ms, at least one.
@@ -66,29 +73,14 @@ pub struct Finished {
     pub instance: Instance,
     /// When it began.
     pub began: Mono,
-    /// Whether it passed.
-    pub passed: bool,
-    /// It took longer than its `max_latency` (whether or not it passed): for an alert, never for healing.
-    pub late: bool,
+    /// How it ended.
+    pub verdict: Verdict,
     /// One line, 300 characters at most.
     pub evidence: Arc<str>,
     /// How long.
     pub took: Duration,
-}
-
-/// Runs checks with the real probes.
-pub fn prober(http: HttpProber) -> Prober {
-    Arc::new(move |planned: Arc<Planned>| {
-        let http = http.clone();
-        async move {
-            let Probe::Http(probe) = &planned.probe;
-            match &planned.endpoint {
-                Ok(endpoint) => http.probe(probe, endpoint, planned.timeout).await,
-                Err(none) => Report::failed("address", &none.to_string(), Duration::ZERO),
-            }
-        }
-        .boxed()
-    })
+    /// When the certificate that was shown ends, in seconds since 1970.
+    pub certificate_expiry: Option<i64>,
 }
 
 /// Gives the scheduler its orders. None of them waits; once the scheduler has ended they do nothing.
@@ -372,9 +364,9 @@ async fn probe(
 }
 
 fn finished(service: ServiceId, planned: &Planned, began: Mono, report: Report) -> Finished {
-    let Report { passed, late, evidence, took, .. } = report;
+    let Report { verdict, evidence, took, certificate_expiry, .. } = report;
     let Planned { check, instance, .. } = *planned;
-    Finished { service, check, instance, began, passed, late, evidence: evidence.into(), took }
+    Finished { service, check, instance, began, verdict, evidence: evidence.into(), took, certificate_expiry }
 }
 
 fn keys_of(service: ServiceId) -> std::ops::RangeInclusive<Key> {

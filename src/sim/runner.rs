@@ -4,6 +4,7 @@
 //! and then asked of the engine. A kill leaves only what the store then held.
 
 mod decisions;
+mod rollouts;
 mod senses;
 mod truth;
 
@@ -12,8 +13,8 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::action::{Action, Charge, Operation};
-use iaso_policy::id::{AttemptId, CheckId, HostId, Identity, Instance, OrderId, ServiceId};
+use iaso_policy::action::{Action, Cause, Charge, Operation};
+use iaso_policy::id::{AttemptId, CheckId, HostId, Identity, Instance, OrderId, RolloutId, ServiceId};
 use iaso_policy::input::{CheckResult, HostLink, Input, Order, Outcome, State};
 use iaso_policy::laws::Judges;
 use iaso_policy::memory::{Memory, Restored};
@@ -55,6 +56,10 @@ pub struct Report {
     pub operations: u64,
     /// Incidents that were closed as healed.
     pub healed: u64,
+    /// Operations for a credential's sake that the engine was asked for.
+    pub for_credentials: u64,
+    /// Undoings of a credential's change that went through.
+    pub undone: u64,
     /// Lives of Iaso that were cut short.
     pub kills: u64,
     /// What a judge objected to; empty in a good run.
@@ -98,6 +103,8 @@ struct Runner<'a> {
     lives: u64,
     wall_offset: i64,
     engine_starts: u64,
+    /// Changes of credentials so far.
+    rollouts: u64,
     config: Arc<Config>,
     report: Report,
 }
@@ -134,9 +141,16 @@ enum Due {
     List,
     Looked(ContainerId, Mono),
     Probe(ServiceId, u64),
-    Probed { service: ServiceId, instance: Instance, began: Mono, result: CheckResult },
+    Probed {
+        service: ServiceId,
+        instance: Instance,
+        began: Mono,
+        result: CheckResult,
+    },
     TimesOut(Ticket),
     Answered(ServiceId, AttemptId, Outcome),
+    /// It stays, or is undone.
+    Decided(RolloutId, bool),
 }
 
 /// The shipped rules: containers say by their labels what they ask for.
@@ -167,6 +181,7 @@ impl<'a> Runner<'a> {
             lives: 0,
             wall_offset: 0,
             engine_starts: 0,
+            rollouts: 0,
             config: Arc::new(config()),
             report: Report { seed: scenario.seed, ..Report::default() },
         }
@@ -292,10 +307,11 @@ impl<'a> Runner<'a> {
     }
 
     fn befall(&mut self, turn: &Turn) {
+        // An engine that does not answer does nothing for anybody.
         if let Turn::Person { container, act } = turn
-            && let Some(id) = self.world.find(container)
+            && let (Some(id), Reach::After(_)) = (self.world.find(container), self.world.reach())
         {
-            let runs = self.world.truth(id).is_some_and(|truth| truth.running);
+            let runs = self.world.truth(id).is_some_and(|truth| truth.running && !truth.busy);
             self.books.acted(id, act, runs);
         }
         if turn.befall(&mut self.world) {
@@ -315,6 +331,9 @@ impl<'a> Runner<'a> {
             }
             Turn::StoreRefuses { for_ms } => self.store.refuses_until = self.world.now() + for_ms,
             Turn::WallJumps { by_ms } => self.wall_offset += by_ms,
+            Turn::Reload { discovery } => self.reload(*discovery),
+            Turn::RollOut(change) => self.roll_out(change),
+            Turn::Undo(back) => self.step(Input::Undo { rollout: RolloutId(self.rollouts.saturating_sub(*back)) }),
             Turn::Engine(_) | Turn::Person { .. } | Turn::Make(_) => {}
         }
     }
@@ -363,6 +382,8 @@ impl<'a> Runner<'a> {
                     self.step(Input::Finished { service, attempt, outcome: Outcome::TimedOut });
                 }
             }
+            Due::Decided(rollout, true) => self.step(Input::Settle { rollout }),
+            Due::Decided(rollout, false) => self.step(Input::Undo { rollout }),
             Due::Answered(service, attempt, outcome) => self.step(Input::Finished { service, attempt, outcome }),
         }
     }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use iaso_policy::input::Exempt;
 
+pub use self::rollouts::Change;
 use super::random::Random;
 use super::script::{Ailment, ContainerScript, Cure, Lives, Manner, OnStop, RestartMode};
 use super::world::{Act, Deployment, Fault, World};
+
+mod rollouts;
 
 /// The port that Iaso's own checks go to.
 pub(super) const PORT: u16 = 80;
@@ -116,11 +119,20 @@ pub enum Turn {
         /// For so long.
         for_ms: i64,
     },
+    /// The configuration is read again.
+    Reload {
+        /// Whether containers are watched for their labels by it; else none is.
+        discovery: bool,
+    },
     /// The wall clock jumps.
     WallJumps {
         /// By so much, either way.
         by_ms: i64,
     },
+    /// A credential changed, and its users are to learn of it.
+    RollOut(Box<Change>),
+    /// The newest change but so many is put back, whether it failed or not.
+    Undo(u64),
 }
 
 /// What a person orders of Iaso.
@@ -150,6 +162,7 @@ impl Scenario {
             let subject = random.pick(&fleet).clone();
             turns(&mut random, at, &subject, &mut timeline);
         }
+        rollouts::draw(&mut Random::new(!seed), &fleet, length_ms, &mut timeline);
         timeline.retain(|moment| moment.at < length_ms);
         timeline.sort_by_key(|moment| moment.at);
         Self { seed, length_ms, fleet, timeline }
@@ -375,7 +388,11 @@ fn turns(random: &mut Random, at: i64, member: &Member, timeline: &mut Vec<Momen
             }
         }
         17 => push(at, Turn::WallJumps { by_ms: random.between(-48 * HOUR..=48 * HOUR) }),
-        _ => match random.between(0..=2) {
+        _ => match random.between(0..=3) {
+            3 => {
+                push(at, Turn::Reload { discovery: false });
+                push(if random.chance(50) { soon } else { later }, Turn::Reload { discovery: true });
+            }
             0 => {
                 push(at, order(OrderKind::Pause));
                 push(later, order(OrderKind::Resume));
@@ -453,7 +470,7 @@ mod tests {
         for expected in
             "AutoRemove Orchestrated Disabled Exits OutOfMemory Sick WontStart Start Stop Restart Kill Pause Unpause \
             Remove Rename Make Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
-            DenyChanges Order KillIaso StopIaso StoreRefuses WallJumps"
+            DenyChanges Order KillIaso StopIaso StoreRefuses Reload WallJumps RollOut Undo"
                 .split_whitespace()
         {
             assert!(seen.contains(expected), "{expected} in {seen:?}");

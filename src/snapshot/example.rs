@@ -10,7 +10,10 @@ use iaso_policy::time::{Boot, Mono, Now, Wall};
 use iaso_policy::view::{CheckView, HoldView, IncidentView, Phase, ServiceView};
 use iaso_policy::{Record, action::Trouble};
 
-use super::{CheckStatus, ComponentStatus, ContainerStatus, HostStatus, ServiceStatus, Snapshot};
+use super::{
+    CheckStatus, ComponentStatus, ContainerStatus, CredentialStatus, CredentialsPicture, HostStatus, OperationCount,
+    RotationStatus, ServiceStatus, Snapshot, VaultStatus,
+};
 use crate::config::validated::Severity;
 
 /// 2026-03-01 14:00:00 UTC, one hour after the machine's boot, `seconds` later (or earlier).
@@ -30,10 +33,12 @@ pub(crate) fn snapshot() -> Snapshot {
             link: up(),
             events_connected: true,
             version: Some("29.1.0 (API 1.52)".to_owned()),
+            denied: Vec::new(),
         }],
         services: Vec::new(),
         waiting: Vec::new(),
         store: up(),
+        configuration: up(),
         supervisor: up(),
         law_violations: Vec::new(),
         stale_inputs: 0,
@@ -60,8 +65,9 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
         container: Some(ContainerStatus {
             name: name.to_owned(),
             image: "shop:1".to_owned(),
-            short_id: "0123456789ab".to_owned(),
+            id: "0123456789ab".repeat(5) + "cdef",
             addresses: Vec::new(),
+            mounts: Vec::new(),
         }),
         view: ServiceView {
             service: ServiceId(0),
@@ -83,9 +89,12 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
         checks: vec![CheckStatus {
             name: Arc::from("api"),
             kind: "http",
+            ping_token: None,
+            pending: false,
             evidence: Some(Arc::from("status 200 in 3 ms")),
             took: Some(0.003),
             counts: (40, 2),
+            certificate_expiry: None,
         }],
     }
 }
@@ -105,7 +114,46 @@ pub(crate) const INCIDENT: IncidentId = IncidentId(0xab);
 
 /// Held since a minute ago, for another `seconds`.
 pub(crate) fn held(reason: Hold, seconds: Option<i64>) -> Option<HoldView> {
-    Some(HoldView { reason, since: at(-60).mono, until: seconds.map(|s| at(s).mono) })
+    Some(HoldView { reason, since: at(-60).mono, until: seconds.map(|s| at(s).mono), behind: None })
+}
+
+/// A credential from Vault that one service uses, read a minute ago and rotated every month.
+pub(crate) fn credential(name: &str) -> CredentialStatus {
+    let Wall(now) = at(0).wall;
+    let mut refreshed = OperationCount::none("refresh", true);
+    refreshed.add(secs(2));
+    CredentialStatus {
+        name: name.into(),
+        kind: "kv2",
+        component: up(),
+        version: Some(7),
+        fetched: Some(now - 60_000),
+        changed: Some(now - 86_400_000),
+        expires: Some(now + 3_600_000),
+        kept: false,
+        services: vec!["web".into()],
+        files: vec![format!("/srv/web/{name}")],
+        advice: Vec::new(),
+        rotation: Some(RotationStatus {
+            step: "idle",
+            since: at(-500),
+            next: Some(now + 86_400_000),
+            last: Some("rotated".to_owned()),
+            needs_a_person: false,
+        }),
+        reads: (12, 1),
+        operations: vec![refreshed],
+    }
+}
+
+/// Vault up with a token for another hour, and this credential.
+pub(crate) fn credentials(credential: CredentialStatus) -> CredentialsPicture {
+    let Wall(now) = at(0).wall;
+    CredentialsPicture {
+        vault: Some(VaultStatus { link: up(), token_ends: Some(now + 3_600_000) }),
+        credentials: vec![credential.into()],
+        tried: true,
+    }
 }
 
 /// A record of the outage of [`broken`].

@@ -119,6 +119,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Whoever closes last would checkpoint, into a file of a newer schema too. The sync thread does it where it is wanted.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(32);
+    // KiB of pages, for each of the connections; what is read again lies in the operating system's cache as well.
+    connection.pragma_update(None, "cache_size", -256)?;
     Ok(connection)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iaso_policy::Now;
-use iaso_policy::id::{Identity, IncidentId};
+use iaso_policy::id::{CredentialKey, Identity, IncidentId};
 use iaso_policy::memory::{Memory, OpenIncident};
 use iaso_policy::record::{Event, Record};
 use rusqlite::types::Type;
@@ -103,6 +103,9 @@ pub(super) fn write_change(
         write_attempt(transaction, before, after)?;
         write_incident(transaction, before, after, record)?;
     }
+    if before.credential_charges != after.credential_charges {
+        write_credential_charges(transaction, after)?;
+    }
     if !same_service(before, after) {
         write_service(transaction, after)?;
     }
@@ -157,6 +160,18 @@ fn write_charges(transaction: &Transaction<'_>, before: &Memory, after: &Memory)
         transaction
             .prepare_cached("INSERT INTO charges (identity, at) VALUES (?, ?)")?
             .execute(params![identity, json(charge)?])?;
+    }
+    Ok(())
+}
+
+/// They are few: all rows are written anew.
+fn write_credential_charges(transaction: &Transaction<'_>, after: &Memory) -> rusqlite::Result<()> {
+    let identity = after.identity.as_str();
+    transaction.prepare_cached("DELETE FROM credential_charges WHERE identity = ?")?.execute([identity])?;
+    for (credential, charge) in &after.credential_charges {
+        transaction
+            .prepare_cached("INSERT INTO credential_charges (identity, credential, at) VALUES (?, ?, ?)")?
+            .execute(params![identity, format!("{:016x}", credential.0), json(charge)?])?;
     }
     Ok(())
 }
@@ -239,6 +254,12 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         of(&mut services, row)?.charges.push(from_json(row, "at")?);
         Ok(())
     })?;
+    for_each(connection, "SELECT identity, credential, at FROM credential_charges ORDER BY id", |row| {
+        let text: String = row.get("credential")?;
+        let credential = u64::from_str_radix(&text, 16).map_err(|error| unreadable(error.into()))?;
+        of(&mut services, row)?.credential_charges.push((CredentialKey(credential), from_json(row, "at")?));
+        Ok(())
+    })?;
     for_each(connection, "SELECT identity, open FROM attempts", |row| {
         of(&mut services, row)?.attempt = from_json(row, "open")?;
         Ok(())
@@ -283,6 +304,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
     };
     Ok(Memory {
         charges: Vec::new(),
+        credential_charges: Vec::new(),
         attempt: None,
         incident,
         streak: row.get("streak")?,

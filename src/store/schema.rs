@@ -66,6 +66,11 @@ const MIGRATIONS: &[&str] = &[
             failed, coalesce(ending, 'open') AS ending, lasted_ms / 1000.0 AS lasted_s
         FROM incidents ORDER BY opened_wall;
     ",
+    "
+    -- What was done for credentials' sake: charged to the credential, under its number, and to the identity's host.
+    CREATE TABLE credential_charges (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, credential TEXT NOT NULL, at TEXT NOT NULL);
+    CREATE INDEX credential_charges_of ON credential_charges (identity);
+    ",
 ];
 
 /// The schema version that this program writes.

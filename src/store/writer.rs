@@ -65,7 +65,7 @@ impl Threads {
         let (durable, jobs) = mpsc::channel();
         let mut writer = Writer {
             connection,
-            services: loaded.services,
+            services: boxed(loaded.services).collect(),
             pending: VecDeque::new(),
             marked: false,
             shared: Arc::clone(shared),
@@ -117,8 +117,8 @@ impl Threads {
 
 struct Writer {
     connection: Connection,
-    /// What the tables hold.
-    services: BTreeMap<Identity, Memory>,
+    /// What the tables hold. Boxed: the nodes of the map have room for several, whether there are any or not.
+    services: BTreeMap<Identity, Box<Memory>>,
     /// What they do not hold yet, in order.
     pending: VecDeque<(Write, Option<Reply>)>,
     /// The mark of an orderly end was taken away.
@@ -158,10 +158,12 @@ impl Writer {
             match self.write_batch() {
                 Ok((written, changed)) => {
                     self.marked = true;
-                    self.services.extend(changed);
+                    self.services.extend(boxed(changed));
                     for (_, reply) in self.pending.drain(..written) {
                         answer(reply, Ok(()));
                     }
+                    // Many wait at the first start only.
+                    self.pending.shrink_to(BATCH);
                     self.shared.up();
                     self.sync.written(written);
                 }
@@ -187,7 +189,7 @@ impl Writer {
             transaction.execute("UPDATE run SET clean = 0", [])?;
         }
         for (write, _) in self.pending.range(..count) {
-            let before = changed.get(&write.identity).or_else(|| self.services.get(&write.identity));
+            let before = changed.get(&write.identity).or_else(|| self.services.get(&write.identity).map(Box::as_ref));
             let mut after = before.cloned().unwrap_or_else(|| Memory::new(write.identity.clone()));
             after.apply(&write.record);
             rows::write_change(&transaction, before, &after, &write.record)?;
@@ -208,6 +210,10 @@ impl Writer {
             tracing::warn!(%error, "the store could not mark an orderly end");
         }
     }
+}
+
+fn boxed(services: BTreeMap<Identity, Memory>) -> impl Iterator<Item = (Identity, Box<Memory>)> {
+    services.into_iter().map(|(identity, memory)| (identity, Box::new(memory)))
 }
 
 fn answer(reply: Option<Reply>, result: Result<(), StoreError>) {

@@ -1,9 +1,12 @@
 //! A container in one of its lives, and what of it the policy is told.
 
+use std::net::IpAddr;
+
 use iaso_policy::id::{Instance, ServiceId};
 use iaso_policy::input::{Container, EngineHealth, Exempt, State, Witness};
 use iaso_policy::time::{Mono, Now};
 
+use crate::config::validated::HostAddress;
 use crate::config::watch;
 use crate::engine::operate::Expected;
 use crate::engine::{ContainerDetail, ContainerState};
@@ -15,7 +18,7 @@ pub(crate) struct Known {
     /// The start that names its present life.
     pub(super) started: i64,
     /// When that was, on Iaso's clock.
-    pub(super) since: Mono,
+    pub(crate) since: Mono,
     /// When its newest event came: what a list or a look saw before that is old news.
     pub(super) changed: Mono,
 }
@@ -30,7 +33,7 @@ impl Known {
         Expected { instance, alive: is_alive(self.detail.state) }
     }
 
-    /// What the policy needs to know of it; `is_own` says that Iaso itself runs in it.
+    /// What the policy needs to know of it; `is_own` says that Iaso itself runs in it, or reaches the engine through it.
     pub(super) fn describe(&self, is_own: bool) -> Container {
         let detail = &self.detail;
         let exempt = if is_own {
@@ -77,4 +80,23 @@ pub(super) const fn state_of(state: ContainerState, witness: Witness) -> State {
         ContainerState::Exited(code) => State::Exited { code, witness },
         ContainerState::Removing | ContainerState::Dead => State::Removing,
     }
+}
+
+/// Whether a container is the socket proxy at a host's address, as the address names it: by the container's name or address,
+/// by a port that it publishes on this machine, or by its service in the Compose project of Iaso's `own` container.
+pub(crate) fn leads_to_the_engine(
+    address: &HostAddress,
+    container: &ContainerDetail,
+    own: Option<&ContainerDetail>,
+) -> bool {
+    let (HostAddress::Tcp(address) | HostAddress::Tls { address, .. }) = address else { return false };
+    let Some((name, port)) = address.rsplit_once(':') else { return false };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let (ip, port) = (name.parse::<IpAddr>().ok(), port.parse::<u16>().ok());
+    let inside = ip.is_some_and(|ip| container.networks.values().flatten().any(|own| *own == ip));
+    let here = name == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    let published = here && container.ports.iter().any(|(_, _, on_host)| Some(*on_host) == port);
+    let beside = own.and_then(|own| watch::compose(&own.labels)).map(|(project, _)| project);
+    let service = beside.is_some_and(|project| watch::compose(&container.labels) == Some((project, name)));
+    container.name == name || inside || published || service
 }

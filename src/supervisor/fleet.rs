@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use iaso_policy::Input;
-use iaso_policy::id::{HostId, Identity, Instance, ServiceId};
+use iaso_policy::id::{CheckId, HostId, Identity, Instance, ServiceId};
 use iaso_policy::input::{EngineHealth, Sight, State, Witness};
-use iaso_policy::spec::ServiceSpec;
 use iaso_policy::time::{Mono, Now};
 
-use super::container::{Known, estimate, health_at_start, is_alive, state_of};
+use super::container::{Known, estimate, health_at_start, is_alive, leads_to_the_engine, state_of};
 use crate::config::validated::{Config, Service, Target};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
@@ -21,7 +20,7 @@ use crate::journal::Subject;
 
 /// Every container and every service that is known.
 pub(crate) struct Fleet {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     /// The container that Iaso itself runs in.
     own: Option<ContainerId>,
     hosts: Vec<BTreeMap<ContainerId, Known>>,
@@ -35,12 +34,17 @@ pub(crate) struct Fleet {
 pub(crate) struct Watched {
     pub(crate) subject: Arc<Subject>,
     pub(crate) host: HostId,
-    pub(crate) service: Service,
-    spec: ServiceSpec,
+    pub(crate) service: Arc<Service>,
     /// Its container; of several that claim it, the one that runs, or started last.
     pub(crate) container: Option<ContainerId>,
-    /// The policy has been told of it.
+    /// Somebody asks for it: the file, or its container's labels.
+    pub(crate) declared: bool,
+    /// The policy has been told of it, as it is.
     defined: bool,
+    /// By check: results of runs that began by then are about something else.
+    other_until: Vec<Mono>,
+    /// By check: since when it has been asked for as it is, without a break.
+    pub(crate) asked_since: Vec<Mono>,
 }
 
 /// What follows from an engine's word: inputs for the policy, in order, and services whose probes have to be planned anew.
@@ -60,7 +64,9 @@ impl Fleet {
     pub(crate) fn listed(&mut self, host: HostId, containers: Vec<ContainerDetail>, began: Mono, now: Now) -> News {
         let mut news = News::default();
         let listed: Vec<ContainerId> = containers.iter().map(|detail| detail.id.clone()).collect();
-        for detail in containers {
+        // Iaso's own first: it tells which other one is the proxy.
+        let (own, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|it| self.own.as_ref() == Some(&it.id));
+        for detail in own.into_iter().chain(others) {
             self.found(host, detail, began, now, &mut news);
         }
         let gone: Vec<ContainerId> = self.known(host).keys().filter(|id| !listed.contains(id)).cloned().collect();
@@ -99,13 +105,16 @@ impl Fleet {
         let mut news = News::default();
         match event.action {
             EventAction::Create | EventAction::Rename => {
-                // One that was started before its creation was told of is not waited for any more.
-                let is_over = event.action == EventAction::Create
-                    && detail.as_ref().is_some_and(|detail| detail.state != ContainerState::Created);
-                if let Some(detail) = detail {
+                if let Some(mut detail) = detail {
+                    // It had not run when the event was sent. What became of it since, its next events tell, with the cause.
+                    if event.action == EventAction::Create && !self.known(host).contains_key(&event.container) {
+                        (detail.state, detail.started) = (ContainerState::Created, 0);
+                    }
                     self.found(host, detail, received, now, &mut news);
                 }
-                let service = self.service_of(host, &event.container).filter(|_| !is_over);
+                // What came before the start of the life that is known by now, be it from a list, is not waited for any more.
+                let known = self.known(host).get(&event.container).filter(|known| event.time >= known.started);
+                let service = known.and_then(|known| known.service);
                 news.inputs.extend(service.map(|service| Input::Change { service }));
             }
             EventAction::Start => self.started(host, event, detail, received, now, &mut news),
@@ -116,9 +125,7 @@ impl Fleet {
                 self.removed(host, &event.container, received, &mut news);
                 news.inputs.extend(current.map(|service| Input::Change { service }));
             }
-            EventAction::Die(code) => {
-                self.transition(host, event, received, ContainerState::Exited(code), &mut news);
-            }
+            EventAction::Die(code) => self.transition(host, event, received, ContainerState::Exited(code), &mut news),
             EventAction::Pause => {
                 self.transition(host, event, received, ContainerState::Paused, &mut news);
             }
@@ -157,6 +164,18 @@ impl Fleet {
         self.services.get(id.0 as usize)
     }
 
+    /// The service of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<ServiceId> {
+        let mut services = self.services.iter().zip(0..);
+        services.find(|(known, _)| known.declared && *known.subject.name == *name).map(|(_, number)| ServiceId(number))
+    }
+
+    /// The name of the check that a run was of, which began at `began`; none when another has taken its place since.
+    pub(crate) fn check(&self, service: ServiceId, check: CheckId, began: Mono) -> Option<&Arc<str>> {
+        let (watched, place) = (self.service(service)?, usize::from(check.0));
+        watched.subject.checks.get(place).filter(|_| watched.other_until.get(place).is_some_and(|until| *until < began))
+    }
+
     /// A service's container.
     pub(crate) fn container_of(&self, service: &Watched) -> Option<&Known> {
         self.known(service.host).get(service.container.as_ref()?)
@@ -175,7 +194,7 @@ impl Fleet {
 
     /// Services of the file for which there is no container.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.values().filter(|wanted| {
+        self.config.services.values().map(Arc::as_ref).filter(|wanted| {
             !self.services.iter().any(|watched| {
                 watched.container.is_some()
                     && watched.service.name == wanted.name
@@ -189,7 +208,7 @@ impl Fleet {
         let id = detail.id.clone();
         let before = self.hosts[usize::from(host.0)].remove(&id);
         let Some(before) = before else {
-            let service = self.adopt(host, &detail);
+            let service = self.adopt(host, &detail, now.mono);
             let since = estimate(detail.started, began, now);
             let state = detail.state;
             let known = Known { started: detail.started, since, changed: began, detail, service };
@@ -202,7 +221,8 @@ impl Fleet {
             return;
         }
         // Names change by a rename only, and labels never do.
-        let service = if before.detail.name == detail.name { before.service } else { self.adopt(host, &detail) };
+        let renamed = before.detail.name != detail.name;
+        let service = if renamed { self.adopt(host, &detail, now.mono) } else { before.service };
         let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
         let begins = detail.started > before.started;
         let since = if begins { estimate(detail.started, began, now) } else { before.since };
@@ -224,7 +244,7 @@ impl Fleet {
     }
 
     /// Which service a container is, if any.
-    fn adopt(&mut self, host: HostId, detail: &ContainerDetail) -> Option<ServiceId> {
+    fn adopt(&mut self, host: HostId, detail: &ContainerDetail, now: Mono) -> Option<ServiceId> {
         let config = Arc::clone(&self.config);
         let host_name = &config.hosts[usize::from(host.0)].name;
         match watch::judge(&config, host_name, &detail.name, &detail.labels) {
@@ -235,7 +255,7 @@ impl Fleet {
             }
             Verdict::Watched(watched) => {
                 self.tell_mistakes(detail, &watched.mistakes);
-                Some(self.register(host, *watched))
+                Some(self.register(host, *watched, now))
             }
         }
     }
@@ -248,7 +268,7 @@ impl Fleet {
         }
     }
 
-    fn register(&mut self, host: HostId, watched: watch::Watched) -> ServiceId {
+    fn register(&mut self, host: HostId, watched: watch::Watched, now: Mono) -> ServiceId {
         let host_name = Arc::from(self.config.hosts[usize::from(host.0)].name.as_str());
         let spec = watched.service.spec(watched.identity.clone(), host);
         let subject = Arc::new(Subject {
@@ -260,21 +280,31 @@ impl Fleet {
         });
         if let Some(id) = self.by_identity.get(&watched.identity).copied() {
             let known = &mut self.services[id.0 as usize];
-            known.defined &= known.spec == spec;
-            (known.subject, known.service, known.spec) = (subject, watched.service, spec);
+            let before = known.service.spec(watched.identity.clone(), known.host);
+            known.keep_checks(&watched.service, &before, &spec, now);
+            known.defined &= before == spec;
+            (known.subject, known.service) = (subject, watched.service);
+            known.declared = true;
             return id;
         }
         let id = ServiceId(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
-        let entry = Watched { subject, host, service: watched.service, spec, container: None, defined: false };
+        let other_until = vec![Mono(i64::MIN); spec.checks.len()];
+        let asked_since = vec![now; spec.checks.len()];
+        let (service, container) = (watched.service, None);
+        let (declared, defined) = (true, false);
+        let entry = Watched { subject, host, service, container, declared, defined, other_until, asked_since };
         self.services.push(entry);
         self.by_identity.insert(watched.identity, id);
         id
     }
 
     /// The service's name, or, where another has it (several containers match one selector), one that its identity makes.
+    /// A name of the file's is never a label's to take, whichever container comes first.
     fn free_name(&self, watched: &watch::Watched) -> Arc<str> {
+        let of_file = self.config.services.get(&watched.service.name) == Some(&watched.service);
         let taken = |name: &str| {
-            self.services.iter().any(|known| *known.subject.name == *name && known.subject.identity != watched.identity)
+            let by_another = |id: ServiceId| self.services[id.0 as usize].subject.identity != watched.identity;
+            !of_file && watch::is_of_file(&self.config, name) || self.named(name).is_some_and(by_another)
         };
         let own = format!("{}-{}", watched.name, watched.identity.short_name());
         let name = if taken(&watched.name) { own } else { watched.name.clone() };
@@ -291,7 +321,8 @@ impl Fleet {
         watched.container = Some(best);
         if !watched.defined {
             watched.defined = true;
-            news.inputs.push(Input::Define { service, spec: Box::new(watched.spec.clone()) });
+            let spec = Box::new(watched.service.spec(watched.subject.identity.clone(), watched.host));
+            news.inputs.push(Input::Define { service, spec });
         }
     }
 
@@ -385,7 +416,10 @@ impl Fleet {
         let watched = &self.services[service.0 as usize];
         let Some(known) = self.known(watched.host).get(id) else { return };
         if watched.container.as_ref() == Some(id) {
-            news.inputs.push(Input::Described { service, container: known.describe(self.own.as_ref() == Some(id)) });
+            let address = &self.config.hosts[usize::from(watched.host.0)].address;
+            let is_own =
+                self.own.as_ref() == Some(id) || leads_to_the_engine(address, &known.detail, self.own_on(watched.host));
+            news.inputs.push(Input::Described { service, container: known.describe(is_own) });
         }
         self.push_sight(service, id, state_of(state, Witness::Look), began, news);
     }
@@ -410,5 +444,6 @@ pub(crate) fn target_in_words(target: &Target) -> String {
     }
 }
 
+mod reload;
 #[cfg(test)]
 mod tests;

@@ -3,24 +3,28 @@
 //! A step is synchronous and awaits nothing foreign. Engine calls, probes and writes run in tasks and threads of their own,
 //! and come back as inputs.
 
+mod asked;
 pub(crate) mod container;
 pub(crate) mod fleet;
+mod hearing;
+mod needs;
 mod operations;
 mod picture;
 pub(crate) mod plan;
+mod reload;
+mod rollouts;
 
-use std::collections::HashMap;
-use std::future::poll_fn;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use iaso_policy::action::{Action, Charge, Operation};
-use iaso_policy::id::{AttemptId, HostId, OrderId, ServiceId};
-use iaso_policy::input::{CheckResult, HostLink, Input, Outcome};
+use iaso_policy::id::{OrderId, ServiceId};
+use iaso_policy::input::{CheckResult, Input, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
+use iaso_policy::spec::Need;
 use iaso_policy::time::Mono;
 use iaso_policy::{Policy, action::Answer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,17 +36,21 @@ use crate::engine::{ContainerId, Engine};
 use crate::journal::{Entry, Listener, Subject};
 use crate::orders::{Reply, Request};
 use crate::probe::address::EngineSite;
+use crate::probe::report::Verdict;
 use crate::probe::scheduler::{Finished, SchedulerHandle};
+use crate::rollouts::FromCredentials;
 use crate::snapshot::Snapshot;
 use crate::store::flight::Recorder;
 use crate::store::{Store, StoreStatus};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
-use fleet::{Fleet, News};
+use fleet::Fleet;
+use hearing::next_update;
 pub(crate) use operations::change_of;
-use operations::{Operations, Returned};
-use picture::{CheckNews, HostNews, Picture};
+use operations::{Operations, Returned, is_charge_of};
+use picture::{CheckNews, Picture};
+pub use reload::Reread;
 
 /// The supervisor steps at least this often, so that its heartbeat can be told from silence.
 const LONGEST_REST: Duration = Duration::from_secs(5);
@@ -76,6 +84,10 @@ pub struct Ports {
     pub recorder: Option<Recorder>,
     /// What people want.
     pub orders: mpsc::Receiver<Request>,
+    /// Changed credentials, and what is told of them.
+    pub credentials: mpsc::Receiver<FromCredentials>,
+    /// The configuration, whenever it was read again.
+    pub rereads: mpsc::Receiver<Reread>,
     /// Hear every record.
     pub listeners: Vec<Box<dyn Listener>>,
     /// Where the picture is published.
@@ -90,6 +102,7 @@ pub struct Ports {
 
 /// The supervisor.
 pub struct Supervisor {
+    config: Arc<Config>,
     policy: Policy,
     judges: Judges,
     fleet: Fleet,
@@ -102,8 +115,14 @@ pub struct Supervisor {
     store_status: watch::Receiver<StoreStatus>,
     recorder: Option<Recorder>,
     orders: mpsc::Receiver<Request>,
+    credentials: mpsc::Receiver<FromCredentials>,
+    /// Who waits for their end.
+    waiting: rollouts::Waiting,
+    rereads: mpsc::Receiver<Reread>,
     replies: HashMap<OrderId, oneshot::Sender<Reply>>,
     orders_taken: u64,
+    /// What each service needs, as it was told last.
+    needs: BTreeMap<ServiceId, Vec<Need>>,
     listeners: Vec<Box<dyn Listener>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     picture: Picture,
@@ -128,7 +147,8 @@ impl Supervisor {
         Self {
             judges: Judges::new(&config.fleet, &restored, now),
             policy: Policy::restore(config.fleet, seed, restored, now),
-            fleet: Fleet::new(config, own),
+            fleet: Fleet::new(Arc::clone(&config), own),
+            config,
             hosts: ports.hosts,
             turn: 0,
             probes: ports.probes,
@@ -137,8 +157,12 @@ impl Supervisor {
             store_status,
             recorder: ports.recorder,
             orders: ports.orders,
+            credentials: ports.credentials,
+            waiting: rollouts::Waiting::default(),
+            rereads: ports.rereads,
             replies: HashMap::new(),
             orders_taken: 0,
+            needs: BTreeMap::new(),
             listeners: ports.listeners,
             snapshots: ports.snapshots,
             picture,
@@ -164,6 +188,8 @@ impl Supervisor {
                 done = self.operations.next() => self.returned(&done),
                 (host, update) = next_update(&mut self.hosts, &mut self.turn) => self.update(host, update),
                 Some(request) = self.orders.recv() => self.order(request),
+                Some(said) = self.credentials.recv() => self.hear_credentials(said),
+                Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
                 Some(result) = self.results.recv() => self.checked(&result),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
                 () = tokio::time::sleep(rest) => self.step(Input::Tick),
@@ -189,75 +215,21 @@ impl Supervisor {
         self.step(Input::Stopping);
     }
 
-    fn update(&mut self, host: HostId, update: Update) {
-        let now = self.clock.now();
-        match update {
-            Update::Up { info, engine_started, containers, began } => {
-                tracing::info!(host = %self.picture.host_name(host), version = %info.version, containers = containers.len(), "engine connected");
-                let news = self.fleet.listed(host, containers, began, now);
-                self.take(news);
-                self.picture.host(host, now, HostNews::Up(info));
-                self.step(Input::Host { host, link: HostLink::Up { engine_started } });
-                self.tell_waiting();
-            }
-            Update::Listed { containers, began } => {
-                let news = self.fleet.listed(host, containers, began, now);
-                self.take(news);
-            }
-            Update::Event { event, received, detail } => {
-                let news = self.fleet.event(host, &event, detail.map(|detail| *detail), received, now);
-                self.take(news);
-            }
-            Update::Looked { id, detail, began } => {
-                let news = self.fleet.looked(host, &id, detail.map(|detail| *detail), began, now);
-                self.take(news);
-            }
-            Update::Down { error } => {
-                tracing::warn!(host = %self.picture.host_name(host), %error, "engine not reachable");
-                self.picture.host(host, now, HostNews::Down(error));
-                self.step(Input::Host { host, link: HostLink::Down });
-            }
-        }
-    }
-
-    /// Said once for each service of the file that has no container yet.
-    fn tell_waiting(&mut self) {
-        for service in self.fleet.waiting() {
-            if self.picture.is_first_wait_of(&service.name) {
-                let target = fleet::target_in_words(&service.target);
-                tracing::info!(service = %service.name, "waiting for {target}, which does not exist yet");
-            }
-        }
-    }
-
-    fn take(&mut self, news: News) {
-        for input in news.inputs {
-            self.step(input);
-        }
-        for service in news.replan {
-            self.plan(service);
-        }
-    }
-
-    /// Hands the service's checks to the scheduler, for the container as it is.
-    fn plan(&self, id: ServiceId) {
-        let Some(watched) = self.fleet.service(id) else { return };
-        let planned = plan::plan(&self.fleet, id, &self.hosts[usize::from(watched.host.0)].site);
-        if planned.is_empty() { self.probes.remove(id) } else { self.probes.set(id, planned) }
-    }
-
     fn checked(&mut self, result: &Finished) {
+        let Some(name) = self.fleet.check(result.service, result.check, result.began) else { return };
         self.picture.check(CheckNews {
             service: result.service,
-            check: result.check,
-            passed: result.passed,
+            check: Arc::clone(name),
+            verdict: result.verdict,
             evidence: Arc::clone(&result.evidence),
             took: result.took,
+            certificate_expiry: result.certificate_expiry,
         });
-        let outcome = match (result.passed, result.late) {
-            (false, _) => CheckResult::Failed,
-            (true, true) => CheckResult::Late,
-            (true, false) => CheckResult::Passed,
+        let outcome = match result.verdict {
+            Verdict::Failed => CheckResult::Failed,
+            Verdict::Late => CheckResult::Late,
+            Verdict::Passed => CheckResult::Passed,
+            Verdict::Pending => return self.changed(),
         };
         self.step(Input::Checked {
             service: result.service,
@@ -273,6 +245,7 @@ impl Supervisor {
         if operated.outcome != Outcome::Done
             && let Some(watched) = self.fleet.service(operation.service)
         {
+            let _request_id = self.operations.asked.span_of(operation.attempt).entered();
             tracing::warn!(
                 service = %watched.subject.name,
                 incident = operation.incident.map(tracing::field::display),
@@ -294,17 +267,17 @@ impl Supervisor {
             // Who asked was told that it took too long: nothing may happen behind their back.
             return;
         }
-        let service = self.fleet.services.iter().position(|watched| *watched.subject.name == *request.service);
-        let Some(number) = service else {
+        let Some(service) = self.fleet.named(&request.service) else {
             let _asker_gone = request.reply.send(Reply::NoSuchService);
             return;
         };
+        let _request_id = self.operations.asked.taken(request.request_id).entered();
         tracing::info!(service = %request.service, by = %request.by, order = ?request.order, "order taken");
         self.orders_taken += 1;
         let id = OrderId(self.orders_taken);
         self.replies.insert(id, request.reply);
-        let service = ServiceId(u32::try_from(number).unwrap_or(u32::MAX));
         self.step(Input::Order { service, id, order: request.order });
+        self.operations.asked.stepped();
     }
 
     fn store_changed(&mut self) {
@@ -348,6 +321,9 @@ impl Supervisor {
             let (service, attempt) = (operation.service, operation.attempt);
             self.step(Input::Finished { service, attempt, outcome: Outcome::Refused });
         }
+        for rollout in std::mem::take(&mut self.waiting.left) {
+            self.step(Input::Settle { rollout });
+        }
     }
 
     fn broken(&mut self, violation: Violation) {
@@ -364,6 +340,7 @@ impl Supervisor {
             Action::Look { service } => self.look(service),
             Action::Cadence { service, check, every } => self.probes.cadence(service, check, every),
             Action::Answer { order, answer } => self.answer(order, answer),
+            Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
         }
     }
 
@@ -387,6 +364,7 @@ impl Supervisor {
             Event::Begun { charge: Charge::Stored, .. } => self.charge = Some(record),
             _ => self.store.keep(&subject.identity, &record),
         }
+        let _request_id = self.operations.asked.hear(&record.event).entered();
         let entry = Entry { record, subject };
         for listener in &mut self.listeners {
             listener.hear(&entry);
@@ -422,23 +400,4 @@ impl Supervisor {
         let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet);
         self.snapshots.send_replace(Arc::new(snapshot));
     }
-}
-
-/// The next word of any engine; those that have something to say are heard in turn.
-async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Update) {
-    poll_fn(|context| {
-        let count = hosts.len();
-        for place in (0..count).map(|step| (*turn + step) % count) {
-            if let Poll::Ready(Some(update)) = hosts[place].updates.poll_recv(context) {
-                *turn = (place + 1) % count;
-                return Poll::Ready((HostId(u16::try_from(place).unwrap_or(u16::MAX)), update));
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-fn is_charge_of(record: &Record, wanted: AttemptId) -> bool {
-    matches!(record.event, Event::Begun { attempt, .. } if attempt == wanted)
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use iaso_policy::Record;
 use iaso_policy::action::{Charge, Operation};
+use iaso_policy::id::AttemptId;
 use iaso_policy::input::Outcome;
+use iaso_policy::record::Event;
 use iaso_policy::spec::Step;
 use tokio::sync::mpsc;
 
+use super::asked::Asked;
 use crate::engine::operate::{Expected, Operated, operate};
 use crate::engine::{Change, ContainerId, Engine};
 use crate::store::StoreError;
@@ -18,6 +22,8 @@ pub(super) struct Operations {
     back: mpsc::UnboundedSender<Returned>,
     returned: mpsc::UnboundedReceiver<Returned>,
     in_flight: usize,
+    /// The requests behind them.
+    pub(super) asked: Asked,
 }
 
 /// An operation that has come back.
@@ -29,7 +35,7 @@ pub(super) struct Returned {
 impl Operations {
     pub(super) fn new(tasks: Tasks) -> Self {
         let (back, returned) = mpsc::unbounded_channel();
-        Self { tasks, back, returned, in_flight: 0 }
+        Self { tasks, back, returned, in_flight: 0, asked: Asked::default() }
     }
 
     pub(super) const fn in_flight(&self) -> usize {
@@ -82,6 +88,11 @@ impl Operations {
             let _ended = back.send(Returned { operation, operated });
         });
     }
+}
+
+/// Whether this is the record of the charge for that attempt.
+pub(super) fn is_charge_of(record: &Record, wanted: AttemptId) -> bool {
+    matches!(record.event, Event::Begun { attempt, .. } if attempt == wanted)
 }
 
 /// What a step is for the engine; none for a command that the service's configuration does not have.

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::id::{CheckId, HostId, ServiceId};
+use iaso_policy::id::{HostId, ServiceId};
 use iaso_policy::time::Now;
 use iaso_policy::{Policy, view::ServiceView};
 
 use super::fleet::{Fleet, Watched};
 use crate::config::validated::{Config, Probe};
 use crate::engine::EngineInfo;
+use crate::engine::denied::Endpoint;
+use crate::probe::report::Verdict;
 use crate::snapshot::{CheckStatus, ComponentStatus, ContainerStatus, HostStatus, ServiceStatus, Snapshot};
 use crate::store::StoreStatus;
 
@@ -24,7 +26,10 @@ pub(super) struct Picture {
     ready: bool,
     hosts: Vec<HostStatus>,
     store: ComponentStatus,
-    checks: BTreeMap<(ServiceId, CheckId), Seen>,
+    configuration: ComponentStatus,
+    checks: BTreeMap<(ServiceId, Arc<str>), Seen>,
+    /// As the newest snapshot has them, by number.
+    services: Vec<Option<Arc<ServiceStatus>>>,
     violations: BTreeMap<u8, u64>,
     /// Services of the file that were said to be waited for.
     waited_for: BTreeSet<String>,
@@ -34,17 +39,21 @@ pub(super) struct Picture {
 #[derive(Default)]
 struct Seen {
     evidence: Option<Arc<str>>,
+    /// It could not be made.
+    pending: bool,
     took: Duration,
     counts: (u64, u64),
+    certificate_expiry: Option<i64>,
 }
 
 /// A probe has ended.
 pub(super) struct CheckNews {
     pub(super) service: ServiceId,
-    pub(super) check: CheckId,
-    pub(super) passed: bool,
+    pub(super) check: Arc<str>,
+    pub(super) verdict: Verdict,
     pub(super) evidence: Arc<str>,
     pub(super) took: Duration,
+    pub(super) certificate_expiry: Option<i64>,
 }
 
 /// A link has changed.
@@ -61,6 +70,7 @@ impl Picture {
             link: unreached(),
             events_connected: false,
             version: None,
+            denied: Vec::new(),
         });
         Self {
             started: now,
@@ -68,7 +78,9 @@ impl Picture {
             ready: false,
             hosts: hosts.collect(),
             store: component(store),
+            configuration: ComponentStatus { up: true, since: now, message: None },
             checks: BTreeMap::new(),
+            services: Vec::new(),
             violations: BTreeMap::new(),
             waited_for: BTreeSet::new(),
         }
@@ -96,6 +108,14 @@ impl Picture {
         status.link = ComponentStatus { up, since, message };
     }
 
+    /// What a host's proxy denies: what of it is news.
+    pub(super) fn denied(&mut self, host: HostId, denied: &[&Endpoint]) -> Vec<String> {
+        let status = &mut self.hosts[usize::from(host.0)];
+        let told = denied.iter().map(|endpoint| format!("{endpoint}: {}", endpoint.cost)).collect();
+        let before = std::mem::replace(&mut status.denied, told);
+        status.denied.iter().filter(|told| !before.contains(told)).cloned().collect()
+    }
+
     pub(super) fn store(&mut self, status: StoreStatus) {
         self.store = component(status);
     }
@@ -103,8 +123,30 @@ impl Picture {
     pub(super) fn check(&mut self, news: CheckNews) {
         let seen = self.checks.entry((news.service, news.check)).or_default();
         seen.evidence = Some(news.evidence);
+        seen.pending = news.verdict == Verdict::Pending;
         seen.took = news.took;
-        if news.passed { seen.counts.0 += 1 } else { seen.counts.1 += 1 }
+        seen.certificate_expiry = news.certificate_expiry.or(seen.certificate_expiry);
+        match news.verdict {
+            Verdict::Passed | Verdict::Late => seen.counts.0 += 1,
+            Verdict::Failed => seen.counts.1 += 1,
+            Verdict::Pending => {}
+        }
+    }
+
+    /// Another configuration is in force, or, with what is wrong with it, is not.
+    pub(super) fn configuration(&mut self, now: Now, refused: Option<String>) {
+        let up = refused.is_none();
+        let since = if self.configuration.up == up { self.configuration.since } else { now };
+        self.configuration = ComponentStatus { up, since, message: refused };
+    }
+
+    /// What `fleet` no longer has is forgotten.
+    pub(super) fn reconfigured(&mut self, config: &Config, fleet: &Fleet) {
+        self.observe = config.fleet.observe;
+        self.checks.retain(|(service, check), _| {
+            fleet.service(*service).is_some_and(|watched| watched.declared && watched.subject.checks.contains(check))
+        });
+        self.waited_for.retain(|name| config.services.contains_key(name));
     }
 
     pub(super) fn violation(&mut self, law: u8) {
@@ -117,10 +159,16 @@ impl Picture {
     }
 
     pub(super) fn snapshot(&mut self, now: Now, policy: &Policy, fleet: &Fleet) -> Snapshot {
-        let mut services: Vec<ServiceStatus> = policy
-            .views()
-            .filter_map(|view| fleet.service(view.service).map(|watched| self.service(watched, view, fleet)))
-            .collect();
+        let before = std::mem::take(&mut self.services);
+        self.services.resize(fleet.services.len(), None);
+        for view in policy.views() {
+            let place = view.service.0 as usize;
+            let Some(watched) = fleet.service(view.service).filter(|watched| watched.declared) else { continue };
+            let status = self.service(watched, view, fleet);
+            let same = before.get(place).and_then(Option::as_ref).filter(|before| ***before == status);
+            self.services[place] = Some(same.map_or_else(|| Arc::new(status), Arc::clone));
+        }
+        let mut services: Vec<_> = self.services.iter().flatten().map(Arc::clone).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         self.ready = self.ready || self.is_ready(now, &services);
         Snapshot {
@@ -132,6 +180,7 @@ impl Picture {
             services,
             waiting: fleet.waiting().map(|service| Arc::from(service.name.as_str())).collect(),
             store: self.store.clone(),
+            configuration: self.configuration.clone(),
             supervisor: self.supervisor(now),
             law_violations: self.violations.iter().map(|(law, count)| (*law, *count)).collect(),
             stale_inputs: policy.stale_inputs(),
@@ -139,10 +188,10 @@ impl Picture {
     }
 
     /// Every engine was reached, and every check that can run has had a result.
-    fn is_ready(&self, now: Now, services: &[ServiceStatus]) -> bool {
+    fn is_ready(&self, now: Now, services: &[Arc<ServiceStatus>]) -> bool {
         let reached = self.hosts.iter().all(|host| host.link.up);
         let running =
-            |status: &&ServiceStatus| matches!(status.view.state, Some(iaso_policy::input::State::Running(_)));
+            |status: &&Arc<ServiceStatus>| matches!(status.view.state, Some(iaso_policy::input::State::Running(_)));
         let tried =
             services.iter().filter(running).all(|status| status.checks.iter().all(|check| check.evidence.is_some()));
         (reached && tried) || now.mono.since(self.started.mono) >= PATIENCE
@@ -159,21 +208,26 @@ impl Picture {
         let container = fleet.container_of(watched).map(|known| ContainerStatus {
             name: known.detail.name.clone(),
             image: known.detail.image.clone(),
-            short_id: known.detail.id.as_str()[..12].to_owned(),
+            id: known.detail.id.as_str().to_owned(),
             addresses: known.detail.networks.values().flatten().copied().collect(),
+            mounts: known.detail.mounts.iter().map(|mount| (mount.source.clone(), mount.destination.clone())).collect(),
         });
-        let checks =
-            watched.service.checks.iter().zip(&watched.subject.checks).zip(0..).map(|((check, name), number)| {
-                let seen = self.checks.get(&(view.service, CheckId(number)));
-                let Probe::Http(_) = &check.probe;
-                CheckStatus {
-                    name: Arc::clone(name),
-                    kind: "http",
-                    evidence: seen.and_then(|seen| seen.evidence.clone()),
-                    took: seen.map(|seen| seen.took.as_secs_f64()),
-                    counts: seen.map_or((0, 0), |seen| seen.counts),
-                }
-            });
+        let checks = watched.service.checks.iter().zip(&watched.subject.checks).map(|(check, name)| {
+            let seen = self.checks.get(&(view.service, Arc::clone(name)));
+            CheckStatus {
+                name: Arc::clone(name),
+                kind: check.probe.kind(),
+                ping_token: match &*check.probe {
+                    Probe::Heartbeat(heartbeat) => heartbeat.token.clone(),
+                    _ => None,
+                },
+                pending: seen.is_some_and(|seen| seen.pending),
+                evidence: seen.and_then(|seen| seen.evidence.clone()),
+                took: seen.map(|seen| seen.took.as_secs_f64()),
+                counts: seen.map_or((0, 0), |seen| seen.counts),
+                certificate_expiry: seen.and_then(|seen| seen.certificate_expiry),
+            }
+        });
         ServiceStatus {
             name: Arc::clone(&watched.subject.name),
             identity: watched.subject.identity.clone(),

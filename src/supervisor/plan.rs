@@ -1,10 +1,11 @@
 //! Which probes a service's container gets, and where they lead.
 
+use std::sync::Arc;
+
 use iaso_policy::id::{CheckId, ServiceId};
 
 use super::container::is_alive;
 use super::fleet::Fleet;
-use crate::config::validated::Probe;
 use crate::probe::address::{self, EngineSite, Own, OwnContainer, Place};
 use crate::probe::scheduler::Planned;
 
@@ -28,17 +29,19 @@ pub(crate) fn plan(fleet: &Fleet, service: ServiceId, site: &EngineSite) -> Vec<
         network_mode: known.detail.network_mode.clone(),
         ports: net.ports.clone(),
     };
-    let planned = watched.service.checks.iter().zip(0..).map(|(check, number)| {
-        let Probe::Http(http) = &check.probe;
-        Planned {
-            check: CheckId(number),
-            name: check.name.clone(),
-            probe: check.probe.clone(),
-            instance: known.instance(),
-            endpoint: address::endpoint(&http.url, &place, &own),
-            timeout: check.timeout,
-            interval: check.interval,
-        }
+    let checks = watched.service.checks.iter().zip(&watched.asked_since).zip(0..);
+    let planned = checks.map(|((check, asked_since), number)| Planned {
+        check: CheckId(number),
+        name: check.name.clone(),
+        probe: Arc::clone(&check.probe),
+        instance: known.instance(),
+        since: known.since.max(*asked_since),
+        service: Arc::clone(&watched.subject.name),
+        host: watched.host,
+        container: Arc::from(known.detail.id.as_str()),
+        way: address::way(&check.probe, &place, &own),
+        timeout: check.timeout,
+        interval: check.interval,
     });
     planned.collect()
 }

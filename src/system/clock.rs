@@ -12,9 +12,23 @@ pub struct Clock {
     boot: Boot,
     started: Instant,
     base: Mono,
+    /// Tokio's clock, which a test may stop, and the wall clock's time at its beginning.
+    #[cfg(test)]
+    paused: Option<(tokio::time::Instant, Wall)>,
 }
 
 impl Clock {
+    /// One that follows tokio's clock.
+    #[cfg(test)]
+    pub(crate) fn of_tokio() -> Self {
+        Self { paused: Some((tokio::time::Instant::now(), wall())), ..Self::new() }
+    }
+
+    #[cfg(test)]
+    fn elapsed(&self) -> Option<(Duration, Wall)> {
+        self.paused.map(|(start, wall)| (start.elapsed(), wall))
+    }
+
     /// Learns which boot this is: Linux's `boot_id`; elsewhere each run counts as a boot of its own.
     pub fn new() -> Self {
         let mut hasher = DefaultHasher::new();
@@ -22,16 +36,31 @@ impl Clock {
             Ok(id) => id.trim().hash(&mut hasher),
             Err(_) => random_u64().hash(&mut hasher),
         }
-        Self { boot: Boot(hasher.finish()), started: Instant::now(), base: boottime() }
+        Self {
+            boot: Boot(hasher.finish()),
+            started: Instant::now(),
+            base: boottime(),
+            #[cfg(test)]
+            paused: None,
+        }
     }
 
     /// This moment.
     pub fn now(&self) -> Now {
+        #[cfg(test)]
+        if let Some((elapsed, start)) = self.elapsed() {
+            let wall = Wall(start.0 + i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX));
+            return Now { mono: self.base + elapsed, wall, boot: self.boot };
+        }
         Now { mono: self.mono(), wall: wall(), boot: self.boot }
     }
 
     /// Milliseconds since the machine's boot, suspended time included.
     pub fn mono(&self) -> Mono {
+        #[cfg(test)]
+        if let Some((elapsed, _)) = self.elapsed() {
+            return self.base + elapsed;
+        }
         if cfg!(target_os = "linux") { boottime() } else { self.base + self.started.elapsed() }
     }
 

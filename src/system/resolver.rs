@@ -5,6 +5,8 @@
 //! the name servers of `/etc/resolv.conf`. Both files are read again when they change, looked at once a second at most, and
 //! only when a name is asked for.
 
+mod question;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use iaso_policy::time::Mono;
 
+pub use self::question::NoAnswer;
 use crate::system::clock::Clock;
 
 /// One look-up's whole time, over all name servers and tries.

@@ -64,7 +64,7 @@ mod tests {
 
     /// Run by the test below in a process of its own; it tells each signal, and never ends by itself.
     #[test]
-    #[ignore = "does not end"]
+    #[ignore = "never ends: the test below runs it in a process of its own and ends it"]
     fn child_that_listens() {
         let mut signals = listen().unwrap();
         let mut out = io::stdout();

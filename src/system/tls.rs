@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+
+use crate::config::validated::HostTls;
 
 /// A certificate given as a root cannot serve as one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -26,17 +29,47 @@ pub fn install_provider() {
 /// # Errors
 /// When one of `extra_roots` is no certificate that can be trusted as a root.
 pub fn client_config(extra_roots: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, BadRoot> {
+    let mut roots = machine_roots();
+    for (at, root) in extra_roots.iter().enumerate() {
+        roots.add(root.clone()).map_err(|cause| BadRoot { number: at + 1, cause })?;
+    }
+    Ok(Arc::new(builder(roots).with_no_client_auth()))
+}
+
+/// A client's side of TLS 1.2 and 1.3 to an engine: trusts the authorities that are named for it and no other (where none are
+/// named, the machine's), and shows its identity where it has one.
+///
+/// # Errors
+/// When one of them cannot be used.
+pub fn engine_config(tls: &HostTls) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let roots = match &tls.authorities {
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            authorities.iter().try_for_each(|authority| roots.add(authority.clone()))?;
+            roots
+        }
+        None => machine_roots(),
+    };
+    Ok(Arc::new(match &tls.identity {
+        Some(own) => builder(roots).with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+        None => builder(roots).with_no_client_auth(),
+    }))
+}
+
+fn builder(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     install_provider();
+    ClientConfig::builder().with_root_certificates(roots)
+}
+
+/// The machine's roots, else the bundled ones.
+pub(super) fn machine_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // One damaged file among the machine's roots does not spoil the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    for (at, root) in extra_roots.iter().enumerate() {
-        roots.add(root.clone()).map_err(|cause| BadRoot { number: at + 1, cause })?;
-    }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    roots
 }
 
 #[cfg(test)]

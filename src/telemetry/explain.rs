@@ -156,7 +156,7 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         Some(container) => facts.push(format!(
             "Container {} ({}) of image {} on host {}.",
             words::printable(&container.name),
-            container.short_id,
+            container.short_id(),
             words::printable(&container.image),
             service.host
         )),
@@ -177,6 +177,7 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         };
         facts.push(format!("Outage {} began at {}; {failed}.", incident.incident, times.wall(incident.opened.wall)));
     }
+    facts.extend(neighbours(snapshot, view));
     for (check, status) in view.checks.iter().zip(&service.checks) {
         let saying = status.evidence.as_deref().map(|text| format!(": {}", words::printable(text))).unwrap_or_default();
         if check.failures > 0 {
@@ -184,12 +185,25 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
             let count = if check.failures == 1 { String::new() } else { format!("{} ", check.failures) };
             let never = if check.proven { "" } else { "; it has never passed" };
             facts.push(format!("Check {} ({}) has failed {count}{often}{never}{saying}.", status.name, status.kind));
+        } else if status.pending {
+            facts.push(format!("Check {} ({}) cannot be made{saying}.", status.name, status.kind));
         }
     }
     if view.engine_restarts > 0 {
         facts.push(format!("The engine itself restarted it {} times in the last ten minutes.", view.engine_restarts));
     }
     facts
+}
+
+/// What it waits for, and who waits for it.
+fn neighbours(snapshot: &Snapshot, view: &ServiceView) -> Vec<String> {
+    let behind = |view: &ServiceView| view.hold.and_then(|hold| hold.behind);
+    let root = behind(view).and_then(|root| snapshot.services.iter().find(|known| known.view.service == root));
+    let root = root.map(|root| format!("It waits for {}, which is {}.", root.name, root.view.health.name()));
+    let waiting = snapshot.services.iter().filter(|known| behind(&known.view) == Some(view.service));
+    let waiting: Vec<&str> = waiting.map(|known| &*known.name).collect();
+    let waiting = (!waiting.is_empty()).then(|| format!("Held until it is well: {}.", waiting.join(", ")));
+    root.into_iter().chain(waiting).collect()
 }
 
 /// The lines of the outage that goes on; without one, of the newest.
@@ -237,6 +251,8 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
             let (at, who) = match begun.get(&attempt) {
                 Some((at, Cause::Recovery, ordinal)) => (*at, format!(" (attempt {ordinal})")),
                 Some((at, Cause::Operator, _)) => (*at, " (a person's order)".to_owned()),
+                Some((at, Cause::Credential { undo: false, .. }, _)) => (*at, " (a changed credential)".to_owned()),
+                Some((at, Cause::Credential { undo: true, .. }, _)) => (*at, " (a credential put back)".to_owned()),
                 None => (record.now, String::new()),
             };
             let why = failures.get(&attempt).copied().flatten().map(|why| format!(", {why}")).unwrap_or_default();

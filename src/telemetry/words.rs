@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::action::Trouble;
+use iaso_policy::action::{RolloutResult, Trouble};
 use iaso_policy::input::Outcome;
 use iaso_policy::record::{Hold, Verdict};
 use iaso_policy::spec::Step;
@@ -34,7 +34,7 @@ pub const fn hold_sentence(reason: Hold) -> &'static str {
         Hold::Paused => "Somebody paused it in Iaso; `iaso resume` ends that.",
         Hold::ContainerPaused => "Its container is frozen; `docker unpause` thaws it.",
         Hold::OperatorStopped => {
-            "Somebody stopped its container on purpose; starting it puts it back under Iaso's care."
+            "Somebody stopped its container on purpose, or is stopping it; starting it puts it back under Iaso's care."
         }
         Hold::UnknownStop => {
             "Its container stopped while Iaso could not see why, so it may have been a person; start it, or set `after_gap \
@@ -82,6 +82,7 @@ pub fn trouble(trouble: Trouble, checks: &[Arc<str>]) -> String {
         Trouble::StoppedInGap => "its container stopped while Iaso could not look".to_owned(),
         Trouble::EngineRestarting => "its container keeps ending and the engine restarts it".to_owned(),
         Trouble::EngineUnhealthy => "its own HEALTHCHECK says unhealthy".to_owned(),
+        Trouble::Outlived => "what it lives on has started anew after it".to_owned(),
         Trouble::Check(check) => match checks.get(usize::from(check.0)) {
             Some(name) => format!("its check `{name}` fails"),
             None => "a check of it fails".to_owned(),
@@ -109,6 +110,23 @@ pub const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Superseded => "a person's order took its place",
         Verdict::Done => "it was done",
         Verdict::Dropped => "it was never carried out",
+    }
+}
+
+/// What an operation for a credential's sake is for.
+pub const fn rollout(undo: bool) -> &'static str {
+    if undo { "a credential put back" } else { "a changed credential" }
+}
+
+/// How a credential's change, or its undoing, ended, to follow a colon.
+pub const fn rollout_result(result: RolloutResult) -> &'static str {
+    match result {
+        RolloutResult::Done => "every service that runs has learned of it",
+        RolloutResult::Left(_) => "this service runs and was left alone: it goes on with the value before",
+        RolloutResult::Failed(_) => "this service did not become healthy after it",
+        RolloutResult::Refused(Hold::Observe) => "Iaso only observes, and nothing was done",
+        RolloutResult::Refused(_) => "it asks for more operations than are ever allowed, and nothing was done",
+        RolloutResult::Replaced => "something newer took its place",
     }
 }
 
@@ -153,29 +171,4 @@ pub fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_hold_has_a_whole_sentence_of_its_own() {
-        let mut seen = std::collections::BTreeSet::new();
-        for &reason in Hold::ALL {
-            let sentence = hold_sentence(reason);
-            assert!(sentence.ends_with('.') && sentence.starts_with(char::is_uppercase), "{sentence}");
-            assert!(seen.insert(sentence), "{sentence}");
-        }
-    }
-
-    #[test]
-    fn spans_are_said_in_two_units_at_most() {
-        let said = |s| span(Duration::from_secs(s));
-        assert_eq!([said(0), said(119), said(120), said(7199)], ["a moment", "119 s", "2 min", "119 min"]);
-        assert_eq!([said(7200), said(172_799), said(200_000)], ["2 h 0 min", "47 h 59 min", "2 days"]);
-    }
-
-    #[test]
-    fn foreign_text_cannot_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
-        assert_eq!(printable(&"x".repeat(400)).chars().count(), 301);
-    }
-}
+mod tests;

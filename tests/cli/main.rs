@@ -1,42 +1,61 @@
 //! The real executable, as a shell sees it.
+#![allow(unreachable_pub, reason = "an executable of several files has no other public")]
+#![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
 
-use std::process::{Command, Output};
+mod check;
+mod exits;
+mod generated;
+mod output;
+mod secret;
+#[path = "../support/mod.rs"]
+mod support;
 
-fn iaso(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_iaso"));
-    command.args(args).env_remove("IASO_SOCKET").output().expect("the executable does not start")
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+
+fn main() -> ExitCode {
+    let mut tests = exits::tests();
+    tests.extend(check::tests());
+    tests.extend(output::tests());
+    tests.extend(generated::tests());
+    tests.extend(secret::tests());
+    support::conclude(tests)
 }
 
-#[test]
-fn version_names_the_build() {
-    let output = iaso(&["version"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert!(text.starts_with(concat!("iaso ", env!("CARGO_PKG_VERSION"), " (")), "{text}");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_iaso");
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
 }
 
-#[test]
-fn a_wrong_command_line_is_2_and_names_the_mistake() {
-    let output = iaso(&["restrat", "web"]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text.contains("restart"), "no suggestion: {text}");
-    assert_eq!(iaso(&[]).status.code(), Some(2));
-    assert_eq!(iaso(&["--help"]).status.code(), Some(0));
+impl Said {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
 }
 
-#[test]
-fn without_a_daemon_it_is_69_and_says_what_to_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("none.sock");
-    let output = iaso(&["status", "--socket", socket.to_str().unwrap()]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(69));
-    assert!(text.contains("none.sock") && text.contains("iaso run"), "{text}");
-    assert!(output.stdout.is_empty());
+/// The executable, with nothing in its environment that would change what it says.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    for name in ["IASO_SOCKET", "IASO_CONFIG", "DOCKER_HOST", "NO_COLOR", "TERM"] {
+        command.env_remove(name);
+    }
+    command
 }
 
-#[test]
-fn health_without_a_daemon_is_1() {
-    assert_eq!(iaso(&["health", "--address", "127.0.0.1:1"]).status.code(), Some(1));
+fn iaso(args: &[&str]) -> Said {
+    Said::of(command(args).output().unwrap())
+}
+
+/// A shell's script, in which `$IASO` is the executable.
+fn shell(program: &str, script: &str, folder: &Path) -> Said {
+    let mut command = Command::new(program);
+    command.args(["-c", script]).env("IASO", PROGRAM).current_dir(folder).env_remove("NO_COLOR");
+    Said::of(command.output().unwrap())
 }

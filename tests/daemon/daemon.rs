@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,12 +24,16 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_iaso");
 pub struct Settings {
     /// The log's level.
     pub level: &'static str,
+    /// Where the log is kept beside standard error.
+    pub log_file: Option<PathBuf>,
     /// `[daemon] shutdown_grace`.
     pub grace: &'static str,
     /// Keys of `[defaults]`.
     pub defaults: &'static str,
     /// Keys of `[defaults.recovery]`.
     pub recovery: &'static str,
+    /// Whether what carries the test's label is watched without being named.
+    pub discovery: bool,
     /// Whole sections.
     pub more: String,
 }
@@ -37,10 +42,12 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             level: "info",
+            log_file: None,
             grace: "8s",
             defaults: "interval = \"1s\"\nstart_period = \"0s\"\n",
-            recovery: "stop_timeout = \"1s\"\nverify_stable = \"1s\"\nverify_timeout = \"10s\"\n\
+            recovery: "stop_timeout = \"1s\"\nverify_stable = \"1s\"\nverify_timeout = \"60s\"\n\
                        backoff = { base = \"200ms\", factor = 1.0, max = \"1s\", jitter = 0.0, reset_after = \"10m\" }\n",
+            discovery: true,
             more: String::new(),
         }
     }
@@ -73,13 +80,16 @@ impl Home {
         home
     }
 
-    fn configure(&self, engine: &str, label: &str, settings: &Settings) {
-        let Settings { level, grace, defaults, recovery, more } = settings;
+    /// Writes its configuration, also anew.
+    pub fn configure(&self, engine: &str, label: &str, settings: &Settings) {
+        let Settings { level, log_file, grace, defaults, recovery, discovery, more } = settings;
+        let file = log_file.as_ref().map(|path| format!(", file = \"{}\"", path.display())).unwrap_or_default();
         let (data, socket) = (self.data.display(), self.socket());
         let text = format!(
             "[daemon]\ndata_dir = \"{data}\"\nsocket = \"{}\"\nshutdown_grace = \"{grace}\"\n\
-             log = {{ level = \"{level}\", format = \"json\" }}\n\
-             [hosts.local]\nurl = \"{engine}\"\n[discovery]\nlabels = [\"{label}\"]\n[api]\nlisten = \"127.0.0.1:0\"\n\
+             log = {{ level = \"{level}\", format = \"json\"{file} }}\n\
+             [hosts.local]\nurl = \"{engine}\"\n[discovery]\nenabled = {discovery}\nlabels = [\"{label}\"]\n\
+             [api]\nlisten = \"127.0.0.1:0\"\n\
              [defaults]\n{defaults}\n[defaults.recovery]\n{recovery}\n{more}",
             socket.display()
         );
@@ -104,10 +114,16 @@ impl Home {
     }
 
     /// The same, by a command that runs the executable.
-    pub fn start_by(&self, mut command: Command, arguments: &[&str]) -> Daemon {
+    pub fn start_by(&self, command: Command, arguments: &[&str]) -> Daemon {
         let log = self.dir.path().join(format!("log-{}", self.lives.fetch_add(1, Ordering::Relaxed)));
+        let stderr = fs::File::create(&log).unwrap();
+        self.start_with(command, arguments, stderr.into(), log)
+    }
+
+    /// The same, with its standard error somewhere; `log` is the file that its lines are read from.
+    pub fn start_with(&self, mut command: Command, arguments: &[&str], stderr: Stdio, log: PathBuf) -> Daemon {
         command.args(["run", "--config", self.config().to_str().unwrap()]).args(arguments);
-        let mut daemon = Daemon::start(command, log, self.socket());
+        let mut daemon = Daemon::start(command, stderr, log, self.socket());
         daemon.address = until("the daemon says where it listens", || {
             let line = daemon.find(|line| message(line).contains(SERVED))?;
             message(&line).split_once(SERVED).map(|(_, address)| address.to_owned())
@@ -157,13 +173,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Any command that becomes a daemon, with its log in a file.
-    pub fn start(mut command: Command, log: PathBuf, socket: PathBuf) -> Self {
-        let file = fs::File::create(&log).unwrap();
-        for name in ["IASO_CONFIG", "STATE_DIRECTORY", "NOTIFY_SOCKET"] {
-            command.env_remove(name);
+    /// Any command that becomes a daemon, and the file that its log is read from.
+    pub fn start(mut command: Command, stderr: Stdio, log: PathBuf, socket: PathBuf) -> Self {
+        for name in ["IASO_CONFIG", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            if command.get_envs().all(|(given, _)| given != name) {
+                command.env_remove(name);
+            }
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Self { child, log, address: String::new(), socket }
     }
 
@@ -234,17 +251,35 @@ impl Daemon {
 
     /// `GET`; the status and the body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        let stream = TcpStream::connect(&self.address).and_then(|stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+            Ok(stream)
+        });
+        let answer = stream.and_then(|stream| Self::ask(stream, path));
+        answer.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
-    fn try_get(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    /// Asks whether it lives, 500 times on one connection.
+    pub fn ask_often(&self) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request = "GET /livez HTTP/1.1\r\nhost: iaso\r\n";
+        let all = format!("{request}\r\n").repeat(499) + request + "connection: close\r\n\r\n";
+        stream.write_all(all.as_bytes()).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    }
+
+    fn ask(mut stream: impl Read + Write, path: &str) -> std::io::Result<(u16, String)> {
         write!(stream, "GET {path} HTTP/1.1\r\nhost: iaso\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         Ok((head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0), body.to_owned()))
+    }
+
+    /// `/health` as the command line's socket tells it, with messages.
+    pub fn whole_health(&self) -> Value {
+        let (_, body) = Self::ask(UnixStream::connect(&self.socket).unwrap(), "/health").unwrap();
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body:?}"))
     }
 
     /// `/health`, with its status.
@@ -260,6 +295,13 @@ impl Daemon {
         let mut series = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         let line = series.find(|line| labels.iter().all(|label| line.contains(label)))?;
         line.rsplit_once(' ').map(|(_, value)| value.parse().unwrap())
+    }
+
+    /// What `iaso status` says of a service.
+    pub fn status(&self, service: &str) -> Option<Value> {
+        let said = asked(&self.socket, &["status", "--output", "json"]);
+        let status: Value = serde_json::from_str(&said.out).ok()?;
+        status["services"].as_array()?.iter().find(|known| known["name"] == service).cloned()
     }
 
     /// What `iaso explain` says of a service.
@@ -280,10 +322,7 @@ impl Daemon {
     /// Waits until `iaso status` tells this health of a service.
     pub fn until_health(&self, service: &str, health: &str) {
         until(&format!("{service} is {health}"), || {
-            let said = asked(&self.socket, &["status", "--output", "json"]);
-            let status: Value = serde_json::from_str(&said.out).ok()?;
-            let services = status["services"].as_array()?;
-            services.iter().find(|known| known["name"] == service && known["health"] == health).map(drop)
+            self.status(service).filter(|known| known["health"] == health).map(drop)
         });
     }
 }

@@ -63,7 +63,7 @@ fn heals(site: &Site, daemon: &Daemon, events: &Events, name: &str) {
 
 /// Crashes again and again until it is given up; how often it was tried.
 fn tries(site: &Site, daemon: &Daemon, events: &Events) -> usize {
-    let name = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
+    let name = site.crashing("loop");
     until("it is held for good", || {
         let held = |line: &Value| {
             line["service"] == *name
@@ -72,6 +72,7 @@ fn tries(site: &Site, daemon: &Daemon, events: &Events) -> usize {
         };
         daemon.find(held)
     });
+    events.catch_up();
     events.count(&name, "start") - 1
 }
 

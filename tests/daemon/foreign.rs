@@ -9,7 +9,6 @@ use libtest_mimic::Trial;
 use crate::daemon::{Home, Settings};
 use crate::site::Site;
 use crate::support::{Need, test};
-use crate::until;
 
 pub fn tests() -> Vec<Trial> {
     vec![test("foreign::clients_that_misbehave_cost_no_healing", &[Need::Engine], || {
@@ -50,10 +49,9 @@ fn clients_that_misbehave_cost_no_healing() {
         misbehave(unix, nth);
         misbehave(tcp, nth);
     }
-    for _ in 0..2 {
-        let before = events.count(&name, "start");
+    for starts in 2..=3 {
         site.ask(&name, "/exit?code=3");
-        until("it is healed", || (events.count(&name, "start") > before && site.runs(&name)).then_some(()));
+        events.come_to(&name, "start", starts);
     }
     // And people are still served.
     daemon.until_explained(&name, &["is healthy"]);

@@ -25,12 +25,12 @@ fn a_crash_loop_is_tried_within_its_budget_and_given_up_aloud() {
     let home = Home::new(&site, &Settings::default());
     let events = site.events();
     let daemon = home.start(&[]);
-    let name = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
+    let name = site.crashing("loop");
     let told = daemon.until_event(&name, "quarantined", None);
     assert_eq!(told["level"], "ERROR");
 
     // One start is the test's own; the budget and the attempts are five.
-    assert_eq!(events.count(&name, "start"), 1 + 5, "{:?}", events.all());
+    events.come_to(&name, "start", 1 + 5);
     let quarantined = || daemon.metric("iaso_quarantined", &[("service", &name)]);
     until("the metric tells it", || (quarantined() == Some(1.0)).then_some(()));
     let counts =
@@ -53,7 +53,7 @@ fn a_crash_loop_is_tried_within_its_budget_and_given_up_aloud() {
         ],
     );
     daemon.stop();
-    assert_eq!(events.count(&name, "start"), 1 + 5);
+    events.come_to(&name, "start", 1 + 5);
 }
 
 fn ten_kills_of_iaso_never_buy_another_attempt() {
@@ -62,7 +62,7 @@ fn ten_kills_of_iaso_never_buy_another_attempt() {
     let events = site.events();
     // The first one sees it run and die, and lives until that is on record: what nobody saw is left to a person.
     let daemon = home.start(&[]);
-    let name = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
+    let name = site.crashing("loop");
     let starts = || events.count(&name, "start");
     let decided = |daemon: &Daemon, wanted: &[&str]| {
         daemon.find(|line| {
@@ -93,11 +93,13 @@ fn ten_kills_of_iaso_never_buy_another_attempt() {
     }
     let daemon = home.start(&[]);
     until("nothing is tried any more", || decided(&daemon, &["quarantine", "budget"]));
+    events.catch_up();
     assert!(starts() > 2, "hardly anything was tried: {:?}", events.all());
     daemon.kill();
     // Nor does the next one forget.
     let daemon = home.start(&[]);
     until("nothing is tried any more", || decided(&daemon, &["quarantine", "budget"]));
+    events.catch_up();
     assert!(starts() <= 1 + 5, "{:?}", events.all());
     assert_eq!(daemon.count(&name, "operation_begun"), 0);
     daemon.stop();

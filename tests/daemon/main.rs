@@ -2,44 +2,68 @@
 #![allow(unreachable_pub, reason = "an executable of several files has no other public")]
 #![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
 
+mod autoheal;
+mod certificates;
+mod checks;
 mod containers;
+mod credentials;
 mod daemon;
+mod denied;
 mod disk;
 mod foreign;
+#[path = "../support/haproxy.rs"]
+mod haproxy;
+mod init;
 mod loops;
 #[path = "../support/mount.rs"]
 mod mount;
+mod needs;
 mod outage;
 #[path = "../support/own_dockerd.rs"]
 mod own_dockerd;
 mod people;
 mod probes;
 mod proxy;
+mod reload;
 mod secrets;
 mod shutdown;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;
 mod target;
+mod telemetry;
+#[path = "../support/vault/mod.rs"]
+mod vault;
 mod zero;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a test waits for what must happen. Only what is broken takes that long.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let mut tests = zero::tests();
     tests.extend(loops::tests());
+    tests.extend(needs::tests());
+    tests.extend(denied::tests());
     tests.extend(outage::tests());
     tests.extend(containers::tests());
     tests.extend(probes::tests());
+    tests.extend(certificates::tests());
+    tests.extend(checks::tests());
     tests.extend(people::tests());
     tests.extend(shutdown::tests());
+    tests.extend(reload::tests());
+    tests.extend(systemd::tests());
     tests.extend(disk::tests());
     tests.extend(foreign::tests());
     tests.extend(secrets::tests());
+    tests.extend(autoheal::tests());
+    tests.extend(telemetry::tests());
+    tests.extend(init::tests());
+    tests.extend(credentials::tests());
     let code = support::conclude_at_once(4, tests);
     site::remove_images();
     code

@@ -105,6 +105,7 @@ fn an_engine_that_was_down_brings_nothing_back_that_a_person_stopped() {
 
     wait(dockerd.start_again());
     until_told(&daemon, UP);
+    until("its engine has started it", || site.runs(&always).then_some(()));
     let events = site.events();
     daemon.until_health(&always, "healthy");
     // What falls now is healed, after everything that the engine's start might have asked for.
@@ -119,7 +120,7 @@ fn an_engine_that_was_down_brings_nothing_back_that_a_person_stopped() {
     }
     for name in [&stopped, &plain, &always] {
         assert_eq!(daemon.count(name, "operation_begun"), 0, "{name}");
-        assert_eq!(events.count(name, "start"), 0, "{name}: {:?}", events.all());
+        events.come_to(name, "start", 0);
     }
     assert!(site.runs(&always));
     daemon.stop();
@@ -146,7 +147,8 @@ fn an_engine_that_freezes_is_told_as_down_and_thaws() {
     until_told(&daemon, UP);
     // The engine tells of it before or after it is listened to again: a crash, or an end that nobody saw.
     until("its end is known: healed, or held with a reason", || {
-        (site.runs(&name) || daemon.explain(&name).contains("unknown_stop")).then_some(())
+        let healed = daemon.count(&name, "incident_closed") > 0;
+        (healed || daemon.explain(&name).contains("unknown_stop")).then_some(())
     });
     if !site.runs(&name) {
         // Beside Iaso, which may start it, too.
@@ -259,6 +261,6 @@ fn a_proxy_that_denies_is_a_hold_and_no_failure() {
     // A person who resumes it says that the cause is gone.
     assert_eq!(home.iaso(&["resume", &name]).code, 0);
     until("it runs again", || site.runs(&name).then_some(()));
-    assert_eq!(events.count(&name, "start"), 2);
+    events.come_to(&name, "start", 2);
     daemon.stop();
 }

@@ -46,8 +46,8 @@ fn observing_decides_and_touches_nothing() {
     assert_eq!(daemon.health().1["observe"], true);
     assert!(home.iaso(&["status"]).out.contains("it decides and touches nothing"));
     daemon.stop();
-    assert_eq!(events.of(&crash), ["create", "start", "die"]);
-    assert_eq!(events.of(&sick), ["create", "start"]);
+    events.are(&crash, &["create", "start", "die"]);
+    events.are(&sick, &["create", "start"]);
 }
 
 fn orders_are_carried_out_and_answered() {
@@ -64,18 +64,20 @@ fn orders_are_carried_out_and_answered() {
     site.ask(&name, "/exit?code=3");
     daemon.until_event(&name, "held", Some("paused"));
     daemon.until_explained(&name, &["is unhealthy", "nothing (paused"]);
-    assert!(!site.runs(&name) && events.count(&name, "start") == 1);
+    events.come_to(&name, "start", 1);
+    assert!(!site.runs(&name));
     let said = home.iaso(&["resume", &name]);
     assert!(said.code == 0 && said.out.contains("is in Iaso's care again"), "{said:?}");
-    until("it is healed", || site.runs(&name).then_some(()));
     daemon.until_event(&name, "incident_closed", Some("healed"));
+    events.come_to(&name, "start", 2);
 
     let said = home.iaso(&["restart", &name]);
     assert!(said.code == 0 && said.out.contains("is being restarted (attempt "), "{said:?}");
-    until("it is restarted", || (events.count(&name, "restart") == 1).then_some(()));
+    events.come_to(&name, "start", 3);
     until("it is verified, too", || (daemon.count(&name, "operation_ended") == 2).then_some(()));
-    let left = daemon.metric("iaso_restart_budget_remaining", &[("service", &name)]);
-    assert_eq!(left, Some(4.0), "a person's order is free");
+    // A person's order is free.
+    let left = || daemon.metric("iaso_restart_budget_remaining", &[("service", &name)]);
+    until("the metric tells what is left", || (left() == Some(4.0)).then_some(()));
     let orders = daemon.lines().into_iter().filter(|line| line["message"] == "order taken");
     let by: Vec<String> = orders.map(|line| line["by"].as_str().unwrap().to_owned()).collect();
     let own = format!("uid {}", rustix::process::getuid().as_raw());
@@ -88,7 +90,7 @@ fn a_restart_waits_for_the_one_in_flight_unless_it_is_urgent() {
     let home = Home::new(&site, &Settings::default());
     let events = site.events();
     let daemon = home.start(&[]);
-    let grace = "--label=iaso.recovery.stop_timeout=8s";
+    let grace = "--label=iaso.recovery.stop_timeout=15s";
     let name = site.checked_patient("stubborn", &["--network=none", grace], &["--ignore-term"]);
     daemon.until_health(&name, "healthy");
     site.ask(&name, "/sick");
@@ -125,7 +127,7 @@ fn what_a_person_does_at_the_engine_is_left_so() {
     site.docker(&["kill", &killed]);
     daemon.until_event(&killed, "incident_closed", Some("healed"));
     for (name, starts) in [(&stubborn, 1), (&restarted, 2), (&killed, 2)] {
-        assert_eq!(events.count(name, "start"), starts, "{name}: {:?}", events.all());
+        events.come_to(name, "start", starts);
     }
     assert_eq!(daemon.count(&restarted, "operation_begun"), 0);
     // Started by the person, it is in care again.
@@ -177,7 +179,7 @@ fn a_recording_replays_to_the_very_decisions_of_the_log() {
     let site = Site::shared();
     let home = Home::new(&site, &Settings { level: "debug", ..Settings::default() });
     let daemon = home.start(&[]);
-    let loops = site.patient("loop", &["--network=none"], &["--exit-after", "300ms:7"]);
+    let loops = site.crashing("loop");
     let sick = site.checked_patient("sick", &["--network=none"], &[]);
     let stopped = site.patient("stopped", &["--network=none"], &[]);
     for name in [&sick, &stopped] {
@@ -204,6 +206,12 @@ fn a_recording_replays_to_the_very_decisions_of_the_log() {
     let logged: Vec<String> = log.iter().filter_map(logged).collect();
     assert!(logged.len() > 30, "{logged:#?}");
     assert_eq!(replayed, logged);
+
+    let json = home.iaso(&["replay", flight.to_str().unwrap(), "--output", "json"]);
+    assert_eq!((json.code, json.out.lines().count()), (0, said.out.lines().count()));
+    let lines: Vec<Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ended = lines.iter().find(|line| line["event"] == "quarantined").unwrap();
+    assert!(ended["service"] == *loops && ended["incident"].is_string() && ended["at"].is_string(), "{ended}");
 }
 
 /// Ends the daemon; every line of its log.

@@ -28,15 +28,20 @@ pub struct Proxy {
 
 struct Shared {
     manner: Manner,
+    /// The first line of every request.
+    asked: Vec<String>,
     /// Both ends of every connection.
     open: Vec<UnixStream>,
+    /// How often they were all ended.
+    cuts: usize,
 }
 
 impl Proxy {
     pub fn open() -> Self {
         let dir = scratch();
         let listener = UnixListener::bind(dir.path().join("engine.sock")).unwrap();
-        let shared = Arc::new(Mutex::new(Shared { manner: Manner::Open, open: Vec::new() }));
+        let shared =
+            Arc::new(Mutex::new(Shared { manner: Manner::Open, asked: Vec::new(), open: Vec::new(), cuts: 0 }));
         let ours = Arc::clone(&shared);
         spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -57,9 +62,16 @@ impl Proxy {
         self.cut();
     }
 
+    /// Whether a request was made whose first line has this in it.
+    pub fn was_asked(&self, part: &str) -> bool {
+        self.lock().asked.iter().any(|line| line.contains(part))
+    }
+
     /// Ends every connection.
     pub fn cut(&self) {
-        for stream in self.lock().open.drain(..) {
+        let mut shared = self.lock();
+        shared.cuts += 1;
+        for stream in shared.open.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -78,7 +90,12 @@ fn serve(mut client: UnixStream, shared: &Mutex<Shared>) -> io::Result<()> {
     let mut head = vec![0; 65536];
     let length = client.read(&mut head)?;
     let head = &head[..length];
-    let manner = shared.lock().unwrap().manner;
+    let line = String::from_utf8_lossy(head).lines().next().unwrap_or_default().to_owned();
+    let (manner, cuts) = {
+        let mut shared = shared.lock().unwrap();
+        shared.asked.push(line);
+        (shared.manner, shared.cuts)
+    };
     let answer = |status: &str, body: &str| {
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -96,7 +113,13 @@ fn serve(mut client: UnixStream, shared: &Mutex<Shared>) -> io::Result<()> {
     }
     let mut engine = UnixStream::connect("/var/run/docker.sock")?;
     engine.write_all(head)?;
-    shared.lock().unwrap().open.extend([client.try_clone()?, engine.try_clone()?]);
+    {
+        let mut shared = shared.lock().unwrap();
+        if shared.cuts > cuts {
+            return Ok(());
+        }
+        shared.open.extend([client.try_clone()?, engine.try_clone()?]);
+    }
     let (mut from, mut to) = (client.try_clone()?, engine.try_clone()?);
     spawn(move || {
         let _ = io::copy(&mut from, &mut to);

@@ -9,11 +9,11 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 
-use crate::daemon::{Home, PROGRAM, Settings};
+use crate::daemon::{Home, PROGRAM, Said, Settings, message};
 use crate::site::Site;
 use crate::support::{Need, test};
 use crate::target::{Manner, Target};
-use crate::until;
+use crate::{scratch, until};
 
 pub fn tests() -> Vec<Trial> {
     let traced = [Need::Engine, Need::Program("strace")];
@@ -32,33 +32,106 @@ pub fn tests() -> Vec<Trial> {
 /// Every planted secret has this in it.
 const SECRET: &str = "s3cret-0f-a-test";
 
+/// A configuration that holds a secret wherever one may stand, in `folder`; and a line of a private key that it reads past.
+fn planted(folder: &Path, container: &str, port: u16) -> (String, String) {
+    fs::write(folder.join("key.txt"), format!("{SECRET}-file\n")).unwrap();
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = authority.signing_key.serialize_pem();
+    fs::write(folder.join("ca.pem"), format!("{key}{}", authority.cert.pem())).unwrap();
+    // A check that expects JSON fails on a body that is none; its evidence must not quote either.
+    let more = format!(
+        r#"[recovery]
+quiet_start = "0s"
+[services.web]
+container = "{container}"
+[[services.web.checks]]
+name = "api"
+type = "http"
+interval = "1s"
+on_failure = "heal"
+url = "http://127.0.0.1:{port}/?key={SECRET}-query"
+headers = {{ Authorization = "Bearer {SECRET}-header", X-Key = "${{file:key.txt}}", X-Other = "${{PLANTED}}" }}
+expect = {{ json = {{ "/token" = "{SECRET}-expected" }}, status = "200" }}
+[[services.web.checks]]
+name = "front"
+type = "http"
+interval = "1s"
+on_failure = "alert"
+url = "http://127.0.0.1:{port}/?key={SECRET}-query"
+expect = {{ headers = {{ Set-Cookie = "{SECRET}-wanted" }} }}
+[[services.web.checks]]
+name = "safe"
+type = "http"
+interval = "1s"
+on_failure = "alert"
+url = "https://127.0.0.1:{port}/?key={SECRET}-query"
+headers = {{ Authorization = "Bearer {SECRET}-header" }}
+ca_file = "ca.pem"
+[[services.web.checks]]
+name = "said"
+type = "tcp"
+interval = "1s"
+on_failure = "alert"
+address = "127.0.0.1:{port}"
+send = "AUTH {SECRET}-send"
+expect = "+OK"
+[[services.web.checks]]
+name = "beat"
+type = "heartbeat"
+on_failure = "alert"
+token = "{SECRET}-token"
+"#
+    );
+    (more, key.lines().nth(1).unwrap().to_owned())
+}
+
 fn none_is_found_in_anything_that_it_says_or_leaves() {
     let site = Site::shared();
     let target = Target::new(Manner::Well("token=s3cret-0f-a-test-body"));
     let (web, leaving) = (site.name("web"), site.name("leaving"));
-    let more = format!(
-        "[recovery]\nquiet_start = \"0s\"\n\
-         [services.web]\ncontainer = \"{web}\"\n[[services.web.checks]]\ntype = \"http\"\ninterval = \"1s\"\n\
-         on_failure = \"heal\"\nurl = \"http://127.0.0.1:{}/?key={SECRET}-query\"\n\
-         headers = {{ Authorization = \"Bearer {SECRET}-header\" }}\n\
-         expect = {{ json = {{ \"/token\" = \"{SECRET}-expected\" }}, status = \"200\" }}\non_failure = \"heal\"\n",
-        target.port
-    );
-    // A check that expects JSON fails on this body until it is told otherwise; its evidence must not quote either.
-    let more = more.replacen("on_failure = \"heal\"\n", "", 1);
-    let home = Home::new(&site, &Settings { level: "trace", more, ..Settings::default() });
-    let daemon = home.start(&[]);
+    let folder = scratch();
+    let (more, key) = planted(folder.path(), &web, target.port);
+    let log_file = folder.path().join("log/iaso.log");
+    let settings = Settings { level: "trace", log_file: Some(log_file.clone()), more, ..Settings::default() };
+    let home = Home::new(&site, &settings);
+    for file in ["key.txt", "ca.pem"] {
+        fs::copy(folder.path().join(file), home.path().join(file)).unwrap();
+    }
+    let program = || {
+        let mut command = Command::new(PROGRAM);
+        command.env("PLANTED", format!("{SECRET}-variable"));
+        for variable in ["WEBHOOK_URL", "APPRISE_URL"] {
+            // Nobody listens there, which is complained about.
+            command.env(variable, format!("http://{SECRET}-user:{SECRET}-word@127.0.0.1:1/{SECRET}-path"));
+        }
+        command
+    };
+    let daemon = home.start_by(program(), &[]);
     let env = format!("--env=PASSWORD={SECRET}-environment");
     let header = format!("--label=iaso.check.api.headers=Authorization: Bearer {SECRET}-label");
+    let user = format!("--label=iaso.check.user.url=http://me:{SECRET}-userinfo@{{address}}/");
     let label = format!("--label=traefik.http.middlewares.auth.basicauth.users={SECRET}-users");
     site.patient("web", &["--network=none", &env, &label], &[]);
     // Its argument is wrong, so that it ends at once with the secret in its log.
     let order = format!("--{SECRET}-argument");
-    site.patient("leaving", &["--network=none", &env, &header, &label], &[&order]);
+    let slow = "--label=iaso.recovery.verify_stable=30s";
+    site.patient("leaving", &["--network=none", slow, &env, &header, &user, &label], &[&order]);
     daemon.until_event(&leaving, "quarantined", None);
     daemon.until_event("web", "held", Some("never_succeeded"));
     target.behave(Manner::Sick("token=s3cret-0f-a-test-sick"));
     daemon.until_explained("web", &["500"]);
+    daemon.until_line("a notification fails", |line| message(line).contains("a notification was not delivered"));
+    let config = home.config();
+    let command = |words: &[&str]| {
+        let said = Said::of(program().args(words).args(["--config", config.to_str().unwrap()]));
+        format!("{words:?} ended with {}:\n{}{}", said.code, said.out, said.err)
+    };
+    let wrong = home.path().join("wrong.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    fs::write(&wrong, written.replace("http://127.0.0.1", &format!("http://me:{SECRET}-userinfo@127.0.0.1"))).unwrap();
+    let refused = Said::of(program().args(["run", "--config", wrong.to_str().unwrap()]));
+    assert_eq!(refused.code, 78, "{refused:?}");
+    let replayed = home.iaso(&["replay", home.data().join("flight").to_str().unwrap(), "--anyway"]);
     let mut said = vec![
         ("the log", daemon.text()),
         ("/metrics", daemon.get("/metrics").1),
@@ -66,27 +139,36 @@ fn none_is_found_in_anything_that_it_says_or_leaves() {
         ("explain web", daemon.explain("web")),
         ("explain leaving", daemon.explain(&leaving)),
         ("status", home.iaso(&["status", "--output", "json"]).out),
+        ("status for people", home.iaso(&["status"]).out),
+        ("a check of the configuration", command(&["check"])),
+        ("a probe by hand", command(&["probe", "web"])),
+        ("a refused configuration", format!("{refused:?}")),
+        ("a replayed night", replayed.out + &replayed.err),
+        ("its command line", fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid())).unwrap()),
     ];
     for path in ["/health", "/api/v1/services", "/api/v1/services/web", &format!("/api/v1/services/{leaving}")] {
         let mut stream = UnixStream::connect(home.socket()).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: iaso\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path}?key={SECRET}-asked HTTP/1.1\r\nhost: iaso\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         said.push(("an answer of the API", answer));
     }
-    daemon.kill();
+    daemon.stop();
+    said.push(("the log", fs::read_to_string(home.path().join("log-0")).unwrap()));
+    said.push(("the log file", fs::read_to_string(&log_file).unwrap()));
     for (what, text) in said {
-        assert!(!text.contains(SECRET), "{what} tells a secret: {text}");
+        assert!(!text.is_empty(), "{what} says nothing");
+        assert!(!text.contains(SECRET) && !text.contains(&key), "{what} tells a secret: {text}");
     }
     let left = files(home.data());
-    for kind in ["iaso.db", "iaso.db-wal", ".jsonl"] {
+    for kind in ["iaso.db", ".jsonl"] {
         assert!(left.iter().any(|path| path.to_string_lossy().ends_with(kind)), "no {kind} among {left:?}");
     }
     for path in left {
         let bytes = fs::read(&path).unwrap();
-        let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
-        assert!(!found, "{} holds a secret", path.display());
+        let holds = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+        assert!(!holds(SECRET) && !holds(&key), "{} holds a secret", path.display());
     }
 }
 
@@ -125,7 +207,7 @@ fn names_are_never_resolved_by_the_c_library() {
     target.behave(Manner::Well("up"));
     daemon.until_event("web", "incident_closed", None);
     site.ask(&name, "/exit?code=3");
-    until("it runs again", || site.runs(&name).then_some(()));
+    until("it is healed", || (daemon.count("web", "incident_closed") == 2).then_some(()));
     daemon.stop();
     let trace = fs::read_to_string(&trace).unwrap();
     assert!(trace.contains("iaso.toml"), "nothing was traced: {trace}");

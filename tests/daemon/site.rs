@@ -74,6 +74,13 @@ impl Site {
         self.made("run", "1", short, flags, orders)
     }
 
+    /// Creates and starts one that exits with 7 soon after each of its starts, and is never taken for healed in between: a
+    /// busy machine may let it live longer than it should.
+    pub fn crashing(&self, short: &str) -> String {
+        let flags = ["--network=none", "--label=iaso.recovery.verify_stable=30s"];
+        self.patient(short, &flags, &["--exit-after", "300ms:7"])
+    }
+
     /// The same with a HEALTHCHECK, every 200 ms, two failures; it is healthy on return.
     pub fn checked_patient(&self, short: &str, flags: &[&str], orders: &[&str]) -> String {
         let name = self.made("run", "checked", short, flags, orders);
@@ -81,9 +88,14 @@ impl Site {
         name
     }
 
+    /// A patient of one of the images, as it is made.
+    pub fn patient_of(&self, tag: &str, short: &str, flags: &[&str], orders: &[&str]) -> String {
+        self.made("run", tag, short, flags, orders)
+    }
+
     fn made(&self, how: &str, tag: &str, short: &str, flags: &[&str], orders: &[&str]) -> String {
         let (name, label) = (self.name(short), self.label());
-        let image = format!("{}:{tag}", repository());
+        let image = self.image(tag);
         let mut arguments = vec![how, "--name", &name, "--label", &label];
         arguments.extend((how == "run").then_some("--detach"));
         arguments.extend(flags);
@@ -93,14 +105,22 @@ impl Site {
         name
     }
 
+    /// One of the images.
+    pub fn image(&self, tag: &str) -> String {
+        format!("{}:{tag}", repository())
+    }
+
     /// Asks a patient for something, from inside.
     pub fn ask(&self, name: &str, path: &str) {
+        /// It was not asked: it does not run, or does not listen yet.
+        const UNASKED: [&str; 4] = ["is not running", "is restarting", "OCI runtime", "onnection refused"];
         let url = format!("http://127.0.0.1:8080{path}");
         let probe = ["exec", name, image::EXECUTABLE, "patient", "--probe", &url];
-        until("the patient can be asked", || {
-            // One that leaves at once may take its answer along.
-            let asked = self.try_docker(&probe);
-            (asked.is_ok() || path.starts_with("/exit") || path == "/sick" || path == "/hang").then_some(())
+        until(&format!("{name} is asked for {path}"), || match self.try_docker(&probe) {
+            Ok(_) => Some(()),
+            Err(why) if UNASKED.iter().any(|words| why.contains(words)) => None,
+            // One that leaves at once may take its answer along, and one that has no time for it has heard all the same.
+            Err(_) => (path.starts_with("/exit") || path == "/sick" || path == "/hang").then_some(()),
         });
     }
 
@@ -115,25 +135,41 @@ impl Site {
     }
 
     /// Everything that happens to this test's containers, from now on.
-    pub fn events(&self) -> Events {
+    pub fn events(&self) -> Events<'_> {
         Events::open(self)
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let ours = self.try_docker(&["ps", "-aq", "--filter", &format!("label={}", self.label())]).unwrap_or_default();
-        let ours: Vec<&str> = ours.lines().collect();
+        let labelled =
+            |label: String| self.try_docker(&["ps", "-aq", "--filter", &format!("label={label}")]).unwrap_or_default();
+        let ours = [labelled(self.label()), labelled(format!("{RUN}={}", mark_of(&self.run)))];
+        let ours: Vec<&str> = ours.iter().flat_map(|ids| ids.lines()).collect();
         if !ours.is_empty() {
             let _ = self.try_docker(&[&["rm", "-f", "-v"], &*ours].concat());
         }
     }
 }
 
-/// What happened to the containers of a test, seen by somebody else than Iaso.
-pub struct Events {
+/// The label's value for containers that only mark a place in the events of a test.
+fn mark_of(run: &str) -> String {
+    format!("{run}-mark")
+}
+
+/// What happened to the containers of a test, seen by somebody else than Iaso. It comes by another way than what Iaso tells,
+/// and may come later: what a test asks of it, it waits for.
+pub struct Events<'s> {
+    site: &'s Site,
     child: Child,
-    seen: Arc<Mutex<Vec<Happening>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    happened: Vec<Happening>,
+    /// The names of the marks that were seen.
+    marks: Vec<String>,
 }
 
 /// One thing that happened.
@@ -147,48 +183,88 @@ pub struct Happening {
     pub nanos: i64,
 }
 
-impl Events {
-    fn open(site: &Site) -> Self {
-        // What came before the stream was open is sent after it.
-        let since = clock().as_secs_f64().to_string();
+impl<'s> Events<'s> {
+    fn open(site: &'s Site) -> Self {
         let mut command = Command::new("docker");
-        command.args(["-H", &site.engine, "events", "--since", &since, "--format", "{{json .}}"]);
-        command.args(["--filter", "type=container", "--filter", &format!("label={}", site.label())]);
+        command.args(["-H", &site.engine, "events", "--format", "{{json .}}"]);
+        command.args(["--filter", "type=container", "--filter", &format!("label={RUN}")]);
         for action in ["create", "start", "restart", "stop", "die", "kill", "pause", "unpause", "destroy"] {
             command.args(["--filter", &format!("event={action}")]);
         }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let seen = Arc::<Mutex<Vec<Happening>>>::default();
+        let seen = Arc::<Mutex<Seen>>::default();
         let (lines, list) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::clone(&seen));
+        let (run, mark) = (site.run.clone(), mark_of(&site.run));
         std::thread::Builder::new()
             .spawn(move || {
                 for line in lines.map_while(Result::ok) {
                     let event: Value = serde_json::from_str(&line).unwrap();
                     let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                    list.lock().unwrap().push(Happening {
-                        name: field(&event["Actor"]["Attributes"]["name"]),
-                        action: field(&event["Action"]),
-                        nanos: event["timeNano"].as_i64().unwrap(),
-                    });
+                    let attributes = &event["Actor"]["Attributes"];
+                    let name = field(&attributes["name"]);
+                    let mut seen = list.lock().unwrap();
+                    // Other tests have their own.
+                    if attributes[RUN] == *mark {
+                        seen.marks.push(name);
+                    } else if attributes[RUN] == *run {
+                        let (action, nanos) = (field(&event["Action"]), event["timeNano"].as_i64().unwrap());
+                        seen.happened.push(Happening { name, action, nanos });
+                    }
                 }
             })
             .unwrap();
-        Self { child, seen }
+        let events = Self { site, child, seen };
+        events.catch_up();
+        events
     }
 
-    /// How often this happened to a container.
+    /// Waits until everything that has happened by now is known here: a container is made as a mark, and what is told before
+    /// its creation happened before it.
+    pub fn catch_up(&self) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let label = format!("--label={RUN}={}", mark_of(&self.site.run));
+        until("the events have come", || {
+            let mark = self.site.name(&format!("mark-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+            let made = ["create", "--name", &mark, "--network=none", &label, &self.site.image("1"), "patient"];
+            self.site.docker(&made);
+            self.site.docker(&["rm", &mark]);
+            // Where the stream was not open yet, another mark is needed.
+            let come = || self.seen().marks.contains(&mark);
+            (0..100).find_map(|_| if come() { Some(()) } else { nap() })
+        });
+    }
+
+    /// Waits until something has happened to a container so often. More often, then or by now, fails.
+    pub fn come_to(&self, name: &str, action: &str, times: usize) {
+        until(&format!("{name}: {action}, {times} times"), || (self.count(name, action) >= times).then_some(()));
+        self.catch_up();
+        assert_eq!(self.count(name, action), times, "{name}: {action}: {:?}", self.all());
+    }
+
+    /// Waits until just this has happened to a container, in this order.
+    pub fn are(&self, name: &str, actions: &[&str]) {
+        until(&format!("{name}: {actions:?}"), || (self.of(name).len() >= actions.len()).then_some(()));
+        self.catch_up();
+        assert_eq!(self.of(name), actions, "{name}: {:?}", self.all());
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often this happened to a container, as far as is known here.
     pub fn count(&self, name: &str, action: &str) -> usize {
         self.of(name).iter().filter(|seen| *seen == action).count()
     }
 
-    /// Everything that happened to a container, in order.
+    /// Everything that happened to a container, in order, as far as is known here.
     pub fn of(&self, name: &str) -> Vec<String> {
         self.timed().into_iter().filter(|event| event.name == name).map(|event| event.action).collect()
     }
 
-    /// Everything that happened, in order.
+    /// Everything that happened, in order, as far as is known here.
     pub fn timed(&self) -> Vec<Happening> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen().happened.clone()
     }
 
     /// Everything, by container: for the message of a failed test.
@@ -201,15 +277,24 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+/// A moment between two looks.
+fn nap<T>() -> Option<T> {
+    std::thread::sleep(Duration::from_millis(20));
+    None
+}
+
+impl Drop for Events<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the engine's events: {:?}", self.all());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the engine's events are asked for by wall time")]
-fn clock() -> Duration {
+#[expect(clippy::disallowed_methods, reason = "certificates end at a wall time")]
+pub fn clock() -> Duration {
     std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
@@ -217,12 +302,17 @@ fn repository() -> String {
     format!("iaso-test-daemon-{}", std::process::id())
 }
 
-/// Two images of the executable: a plain one, and one with a HEALTHCHECK.
+/// Three images of the executable: a patient, one with a HEALTHCHECK, and the daemon, as the published image makes it.
+const TAGS: [&str; 3] = ["1", "checked", "daemon"];
+
 fn import(engine: &str) {
     static PACKED: LazyLock<image::Image> = LazyLock::new(|| image::pack(Path::new(PROGRAM)).unwrap());
     let probe = "[\"/iaso\", \"patient\", \"--probe\", \"http://127.0.0.1:8080/health\"]";
     let check = format!("HEALTHCHECK --interval=200ms --timeout=5s --retries=2 CMD {probe}");
-    for (tag, more) in [("1", None), ("checked", Some(check))] {
+    let daemon = ["CMD [\"run\"]", "ENV IASO_API_LISTEN=[::]:9797", "EXPOSE 9797"].map(str::to_owned);
+    let alive = "HEALTHCHECK --interval=5s --timeout=5s CMD [\"/iaso\", \"health\"]".to_owned();
+    let more = [vec![], vec![check], [&daemon[..], &[alive]].concat()];
+    for (tag, more) in TAGS.into_iter().zip(more) {
         let mut command = Command::new("docker");
         command.args(["-H", engine, "import"]);
         for change in PACKED.changes.iter().chain(&more) {
@@ -241,7 +331,7 @@ fn import(engine: &str) {
 
 /// Removes the images from the machine's engine.
 pub fn remove_images() {
-    for tag in ["1", "checked"] {
+    for tag in TAGS {
         let _ = Command::new("docker").args(["rmi", "-f", &format!("{}:{tag}", repository())]).output();
     }
 }

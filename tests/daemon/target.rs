@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,10 +24,14 @@ pub enum Manner {
     Reset,
 }
 
+/// A secret that every answer carries.
+const COOKIE: &str = "session=s3cret-0f-a-test-cookie";
+
 /// The server; its threads end with the test's process.
 pub struct Target {
     pub port: u16,
     manner: Arc<Mutex<Manner>>,
+    asked: Arc<AtomicU32>,
 }
 
 impl Target {
@@ -34,16 +39,23 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let manner = Arc::new(Mutex::new(manner));
-        let ours = Arc::clone(&manner);
+        let asked = Arc::<AtomicU32>::default();
+        let (ours, count) = (Arc::clone(&manner), Arc::clone(&asked));
         let accept = move || {
             for client in listener.incoming().map_while(Result::ok) {
+                count.fetch_add(1, Ordering::Relaxed);
                 let manner = *ours.lock().unwrap();
                 // A client that goes away concerns nobody else.
                 thread::Builder::new().spawn(move || drop(answer(client, manner))).unwrap();
             }
         };
         thread::Builder::new().spawn(accept).unwrap();
-        Self { port, manner }
+        Self { port, manner, asked }
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub fn behave(&self, manner: Manner) {
@@ -55,7 +67,8 @@ fn answer(mut client: TcpStream, manner: Manner) -> std::io::Result<()> {
     let mut request = [0; 8192];
     let _ = client.read(&mut request)?;
     let whole = |status: &str, body: &str| {
-        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+        let head = format!("HTTP/1.1 {status}\r\nset-cookie: {COOKIE}\r\ncontent-length: {}\r\n", body.len());
+        format!("{head}connection: close\r\n\r\n{body}")
     };
     match manner {
         Manner::Well(body) => client.write_all(whole("200 OK", body).as_bytes()),

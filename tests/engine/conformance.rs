@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iaso::config::secret::Secret;
 use iaso::engine::EventAction::{Create, Destroy, Die, Health, Kill, Pause, Rename, Restart, Start, Stop, Unpause};
 use iaso::engine::{Change, Changed, ContainerId, ContainerState, EngineError};
 use iaso::policy::input::{EngineHealth, RestartPolicy};
 use libtest_mimic::Trial;
 
 use crate::docker_rig::with_shared;
-use crate::rig::{Hurt, Patient, Rig, actions, inspect, story, until_state};
+use crate::rig::{Hurt, PATIENCE, Patient, Rig, actions, inspect, story, until_state};
 use crate::sim_rig::with_sim;
 use crate::support::{Need, test};
+use crate::tls::{NEEDS, with_tls};
 
 /// The suite as tests named `PREFIX::NAME`, each run by `$with` (a function that hands it a rig) where `$needs` are met.
 macro_rules! suite {
@@ -27,6 +29,10 @@ macro_rules! suite {
             tells_a_change_of_health,
             tells_a_rename_and_a_removal,
             runs_a_command,
+            tells_what_a_command_said_and_how_it_ended,
+            says_why_a_command_cannot_run,
+            gives_a_command_up_after_its_bound,
+            hands_a_command_its_input_and_does_not_mind_one_that_does_not_read,
             says_when_there_is_nothing_to_do,
             says_when_there_is_no_such_container,
             says_when_the_state_forbids_it,
@@ -48,6 +54,7 @@ macro_rules! suite {
 /// The suite over every engine there is.
 pub fn tests() -> Vec<Trial> {
     let mut tests = suite!("conformance::docker", &[Need::Engine], with_shared);
+    tests.extend(suite!("conformance::tls", NEEDS, with_tls));
     tests.extend(suite!("conformance::sim", &[Need::Nothing], with_sim));
     tests
 }
@@ -174,6 +181,80 @@ async fn runs_a_command<R: Rig>(rig: &R) {
     assert!(!matches!(missing, Ok(Changed::Done | Changed::Already)), "{missing:?}");
 }
 
+async fn tells_what_a_command_said_and_how_it_ended<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let engine = rig.engine();
+    let well = engine.exec(&id, &rig.command(true), PATIENCE).await.expect("a command");
+    assert_eq!(well.code, 0, "{well:?}");
+    let ill = engine.exec(&id, &rig.command(false), PATIENCE).await.expect("a command");
+    assert_ne!(ill.code, 0);
+    assert!(ill.output.contains(rig.command(false).last().expect("a word")), "{ill:?}");
+    assert!(ill.output.len() <= 16 << 10);
+}
+
+async fn says_why_a_command_cannot_run<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let (engine, command) = (rig.engine(), rig.command(true));
+    let missing = engine.exec(&id, &["/no/such/command".to_owned()], PATIENCE).await;
+    match missing {
+        Err(EngineError::CannotExecute { code: 126 | 127, message }) => {
+            assert!(message.contains("/no/such/command"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    rig.hurt(&id, Hurt::Pause).await;
+    assert_eq!(engine.exec(&id, &command, PATIENCE).await, Err(EngineError::ContainerPaused));
+    rig.hurt(&id, Hurt::Unpause).await;
+    assert_eq!(engine.exec(&id, &command, PATIENCE).await.map(|ran| ran.code), Ok(0));
+    rig.hurt(&id, Hurt::Stop).await;
+    assert_eq!(engine.exec(&id, &command, PATIENCE).await, Err(EngineError::ContainerStopped));
+    rig.hurt(&id, Hurt::Remove).await;
+    assert_eq!(engine.exec(&id, &command, PATIENCE).await, Err(EngineError::NotFound));
+}
+
+async fn gives_a_command_up_after_its_bound<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let endless = rig.endless_command();
+    given_up(async |bound| rig.engine().exec(&id, &endless, bound).await.map(drop)).await;
+    let next = rig.engine().exec(&id, &rig.command(true), PATIENCE).await;
+    assert_eq!(next.map(|ran| ran.code), Ok(0), "the container takes others meanwhile");
+}
+
+/// A command goes on beyond its bound. A busy engine has not begun it by then: it is given longer.
+async fn given_up(run: impl AsyncFn(Duration) -> Result<(), EngineError>) {
+    for bound in [1, 5, 30].map(Duration::from_secs) {
+        let ran = run(bound).await;
+        if ran != Err(EngineError::TimedOut(bound)) {
+            assert_eq!(ran, Err(EngineError::CommandGoesOn(bound)));
+            return;
+        }
+    }
+    panic!("the engine never began it");
+}
+
+async fn hands_a_command_its_input_and_does_not_mind_one_that_does_not_read<R: Rig>(rig: &R) {
+    let id = rig.make(Patient::default()).await;
+    let engine = rig.engine();
+    let large = Secret::new(format!("{}the end", "0123456789abcdef".repeat(1 << 16)));
+    for input in [Secret::new(""), Secret::new("s3cret"), large] {
+        let heard = engine.exec_with_input(&id, &rig.echo_command(), &input, PATIENCE).await.expect("a command");
+        assert_eq!(heard.code, 0);
+        let end = &input.expose()[input.expose().len().saturating_sub(16 << 10)..];
+        assert!(heard.output == end, "it heard {} bytes of {}", heard.output.len(), input.expose().len());
+        for (ends_well, command) in [(true, rig.command(true)), (false, rig.command(false))] {
+            let deaf = engine.exec_with_input(&id, &command, &input, PATIENCE).await.expect("a command");
+            assert_eq!(deaf.code == 0, ends_well, "{}", deaf.code);
+        }
+        let missing = engine.exec_with_input(&id, &["/no/such/command".to_owned()], &input, PATIENCE).await;
+        assert!(matches!(missing, Err(EngineError::CannotExecute { .. })), "{missing:?}");
+    }
+    let (endless, input) = (rig.endless_command(), Secret::new("s3cret"));
+    given_up(async |bound| engine.exec_with_input(&id, &endless, &input, bound).await.map(drop)).await;
+    rig.hurt(&id, Hurt::Stop).await;
+    let stopped = engine.exec_with_input(&id, &rig.echo_command(), &Secret::new("s3cret"), PATIENCE).await;
+    assert_eq!(stopped, Err(EngineError::ContainerStopped));
+}
+
 async fn says_when_there_is_nothing_to_do<R: Rig>(rig: &R) {
     let id = rig.make(Patient::default()).await;
     assert_eq!(rig.engine().change(&id, &Change::Start, None).await, Ok(Changed::Already));
@@ -195,10 +276,10 @@ async fn says_when_there_is_no_such_container<R: Rig>(rig: &R) {
 async fn says_when_the_state_forbids_it<R: Rig>(rig: &R) {
     let id = rig.make(Patient::default()).await;
     rig.hurt(&id, Hurt::Stop).await;
-    for change in [Change::Signal(1), Change::Exec(rig.command(true))] {
-        let refused = rig.engine().change(&id, &change, None).await;
-        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{change:?}: {refused:?}");
-    }
+    let refused = rig.engine().change(&id, &Change::Signal(1), None).await;
+    assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
+    let command = Change::Exec(rig.command(true));
+    assert_eq!(rig.engine().change(&id, &command, None).await, Err(EngineError::ContainerStopped));
 }
 
 async fn restarts_what_has_exited<R: Rig>(rig: &R) {
@@ -225,10 +306,10 @@ async fn keeps_the_grace_of_one_that_ignores_sigterm<R: Rig>(rig: &R) {
 async fn thaws_what_it_stops<R: Rig>(rig: &R) {
     let id = rig.make(Patient::default()).await;
     rig.hurt(&id, Hurt::Pause).await;
-    for change in [Change::Start, Change::Exec(rig.command(true))] {
-        let refused = rig.engine().change(&id, &change, None).await;
-        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{change:?}: {refused:?}");
-    }
+    let refused = rig.engine().change(&id, &Change::Start, None).await;
+    assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
+    let command = Change::Exec(rig.command(true));
+    assert_eq!(rig.engine().change(&id, &command, None).await, Err(EngineError::ContainerPaused));
     let mut events = rig.engine().events().await.expect("events");
     assert_eq!(rig.engine().change(&id, &Change::Restart, None).await, Ok(Changed::Done));
     let mut story = actions(&story(&mut events, &id, Restart).await);
@@ -262,7 +343,7 @@ async fn until_said<R: Rig>(rig: &R, id: &ContainerId, lines: usize) -> String {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(crate::rig::PATIENCE, said).await.expect("a line in each life")
+    tokio::time::timeout(PATIENCE, said).await.expect("a line in each life")
 }
 
 async fn restarts_by_its_own_policy<R: Rig>(rig: &R) {

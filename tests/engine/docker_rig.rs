@@ -14,10 +14,12 @@ use iaso::config::validated::HostAddress;
 use iaso::engine::docker::Docker;
 use iaso::engine::{Change, Changed, ContainerId, Engine, image};
 use iaso::policy::input::RestartPolicy;
+use iaso::system::clock::Clock;
+use iaso::system::resolver::Resolver;
 use iaso::system::tasks::Tasks;
 use tokio::sync::OnceCell;
 
-use crate::rig::{Hurt, Patient, Rig};
+use crate::rig::{Hurt, PATIENCE, Patient, Rig};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_iaso");
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -46,11 +48,17 @@ impl DockerRig {
     }
 
     fn unprepared(socket: &Path) -> Self {
-        let docker = Docker::new(HostAddress::Unix(socket.to_owned()), Tasks::new()).expect("a client");
+        let address = HostAddress::Unix(socket.to_owned());
+        Self::over(Docker::new(address, Resolver::system(Clock::new()), Tasks::new()).expect("a client"), socket)
+    }
+
+    /// The engine with this socket, by whatever way; the image is not there yet.
+    pub fn over(docker: Docker, socket: &Path) -> Self {
         Self { docker: Arc::new(docker), socket: socket.to_owned(), made: Mutex::default() }
     }
 
-    async fn import(&self) {
+    /// Brings the patients' image to the engine.
+    pub async fn import(&self) {
         let image = image::pack(Path::new(PROGRAM)).expect("an image of the executable");
         let options = CreateImageOptions {
             from_src: Some("-".to_owned()),
@@ -108,8 +116,22 @@ impl DockerRig {
     /// Waits until a patient answers its own probe.
     async fn until_it_serves(&self, id: &ContainerId) {
         let command = Change::Exec(probe("/health"));
-        while self.docker.change(id, &command, None).await.expect("probe") != Changed::Done {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let serves = async {
+            while self.docker.change(id, &command, None).await != Ok(Changed::Done) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, serves).await.expect("it never serves");
+    }
+
+    /// On a busy machine the kernel may not freeze a container at once; runc then gives up.
+    async fn pause(&self, id: &ContainerId) -> Result<(), bollard::errors::Error> {
+        let mut tries = 0;
+        loop {
+            match self.docker.client().pause_container(id.as_str()).await {
+                Err(error) if tries < 10 && error.to_string().contains("unable to freeze") => tries += 1,
+                paused => return paused,
+            }
         }
     }
 
@@ -146,7 +168,7 @@ impl Rig for DockerRig {
             Hurt::Sick => return self.ask(id, "/sick").await,
             Hurt::Stop => client.stop_container(id.as_str(), None).await,
             Hurt::Kill => client.kill_container(id.as_str(), None).await,
-            Hurt::Pause => client.pause_container(id.as_str()).await,
+            Hurt::Pause => self.pause(id).await,
             Hurt::Unpause => client.unpause_container(id.as_str()).await,
             Hurt::Rename(name) => client.rename_container(id.as_str(), RenameContainerOptions { name }).await,
             Hurt::Remove => {
@@ -158,7 +180,17 @@ impl Rig for DockerRig {
     }
 
     fn command(&self, ends_well: bool) -> Vec<String> {
-        if ends_well { probe("/health") } else { probe("nonsense") }
+        // Neither needs the patient's time.
+        let words: &[&str] = if ends_well { &["--version"] } else { &["patient", "--nonsense"] };
+        [image::EXECUTABLE].iter().chain(words).map(|word| (*word).to_owned()).collect()
+    }
+
+    fn endless_command(&self) -> Vec<String> {
+        [image::EXECUTABLE, "patient", "--port", "0"].map(str::to_owned).to_vec()
+    }
+
+    fn echo_command(&self) -> Vec<String> {
+        [image::EXECUTABLE, "patient", "--echo"].map(str::to_owned).to_vec()
     }
 
     fn free_name(&self) -> String {

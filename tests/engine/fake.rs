@@ -143,6 +143,10 @@ async fn answer(
         Manner::Garbage => return stream.write_all(b"\x16\x03\x01\x02 not HTTP\r\n\r\n").await,
         Manner::Cut => return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n[{\"Id\":").await,
         Manner::Refusing(status, kind, body) => return stream.write_all(&response(status, kind, body)).await,
+        Manner::Proper if is_too_old(path, &api.0) => {
+            let body = r#"{"message":"client version is too old"}"#;
+            return stream.write_all(&response(400, "application/json", body)).await;
+        }
         Manner::Proper | Manner::DeniedChange | Manner::StuckChange | Manner::StuckInspect => {}
     }
     let bare = path.strip_prefix("/v").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(path);
@@ -166,6 +170,13 @@ async fn answer(
         ),
     };
     stream.write_all(&response(200, "application/json", &body)).await
+}
+
+/// Whether a path names an older version than the oldest. One without a version means the newest.
+fn is_too_old(path: &str, oldest: &str) -> bool {
+    let minor = |version: &str| version.strip_prefix("1.").and_then(|minor| minor.parse::<u16>().ok());
+    let named = path.strip_prefix("/v").and_then(|rest| minor(rest.split('/').next()?));
+    named.is_some_and(|named| Some(named) < minor(oldest))
 }
 
 fn response(status: u16, kind: &str, body: &str) -> Vec<u8> {

@@ -12,6 +12,7 @@ use iaso::engine::{Change, ContainerId, Engine, EngineError, EventAction};
 use iaso::policy::id::Instance;
 use iaso::policy::input::Outcome;
 use iaso::system::clock::Clock;
+use iaso::system::resolver::Resolver;
 use iaso::system::tasks::Tasks;
 use libtest_mimic::Trial;
 use tokio::sync::mpsc;
@@ -37,17 +38,23 @@ pub fn tests() -> Vec<Trial> {
         a_proxys_refusal_is_not_permitted_and_its_page_is_not_quoted,
         what_is_not_an_engine_is_said_to_be_none,
         the_newest_common_version_is_agreed_on_each_time,
+        an_engine_that_is_updated_and_refuses_old_versions_is_followed,
         an_engine_without_a_common_version_is_refused_in_words,
         a_restart_that_hangs_gives_its_place_back,
+        a_command_that_the_engine_does_not_begin_is_the_engines_fault,
         a_container_that_hangs_stays_in_the_list,
         the_engine_filters_the_events,
         an_engine_behind_plain_tcp_is_one_too,
-        an_address_is_not_resolved_by_the_c_library,
+        a_name_that_only_multicast_knows_is_refused_in_words,
     ]
 }
 
 fn docker(fake: &Fake) -> Docker {
-    Docker::new(HostAddress::Unix(fake.socket()), Tasks::new()).expect("a client")
+    over(HostAddress::Unix(fake.socket()))
+}
+
+fn over(address: HostAddress) -> Docker {
+    Docker::new(address, Resolver::system(Clock::new()), Tasks::new()).expect("a client")
 }
 
 fn the_container() -> ContainerId {
@@ -57,6 +64,8 @@ fn the_container() -> ContainerId {
 /// A watch that runs until this is dropped.
 pub struct Watched {
     updates: mpsc::Receiver<Update>,
+    /// What came, for whoever reads why a test failed.
+    seen: Vec<String>,
     _handle: WatchHandle,
     _tasks: Tasks,
 }
@@ -67,7 +76,7 @@ impl Watched {
         let (watch, handle) = Watch::new(engine, Clock::new(), told);
         let tasks = Tasks::new();
         tasks.spawn("watch", async move { watch.run().await });
-        Self { updates, _handle: handle, _tasks: tasks }
+        Self { updates, seen: Vec::new(), _handle: handle, _tasks: tasks }
     }
 
     /// The first update that is as wanted.
@@ -75,6 +84,7 @@ impl Watched {
         let wait = async {
             loop {
                 let update = self.updates.recv().await.expect("the watch ended");
+                self.seen.push(format!("{update:?}"));
                 if let Some(found) = wanted(update) {
                     return found;
                 }
@@ -103,6 +113,14 @@ impl Watched {
             _ => None,
         })
         .await;
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the watch told: {:#?}", self.seen);
+        }
     }
 }
 
@@ -234,6 +252,22 @@ async fn the_newest_common_version_is_agreed_on_each_time() {
     }
 }
 
+async fn an_engine_that_is_updated_and_refuses_old_versions_is_followed() {
+    let fake = Fake::listening();
+    fake.speak("1.24", "1.41");
+    let docker = docker(&fake);
+    docker.hello().await.expect("hello");
+    // Docker 29 takes nothing below 1.44.
+    fake.speak("1.44", "1.52");
+    let refused = docker.list().await;
+    assert!(
+        matches!(&refused, Err(EngineError::Failed { status: 400, message }) if message.contains("too old")),
+        "{refused:?}"
+    );
+    docker.hello().await.expect("hello");
+    assert_eq!(docker.list().await.expect("list").len(), 1);
+}
+
 async fn an_engine_without_a_common_version_is_refused_in_words() {
     let fake = Fake::listening();
     for (oldest, newest) in [("1.12", "1.40"), ("1.90", "1.99")] {
@@ -257,6 +291,15 @@ async fn a_restart_that_hangs_gives_its_place_back() {
     assert_eq!(operated.outcome, Outcome::TimedOut);
     // And the engine answers others meanwhile.
     docker.ping().await.expect("ping");
+}
+
+async fn a_command_that_the_engine_does_not_begin_is_the_engines_fault() {
+    let fake = Fake::listening();
+    fake.behave(Manner::StuckChange);
+    let bound = Duration::from_millis(200);
+    // Not `CommandGoesOn`, which is the container's and fails its checks.
+    let ran = docker(&fake).exec(&the_container(), &["true".to_owned()], bound).await;
+    assert_eq!(ran, Err(EngineError::TimedOut(bound)));
 }
 
 async fn a_container_that_hangs_stays_in_the_list() {
@@ -297,15 +340,15 @@ async fn an_engine_behind_plain_tcp_is_one_too() {
             relays.spawn("relay", async move { tokio::io::copy_bidirectional(&mut outer, &mut inner).await });
         }
     });
-    let docker = Docker::new(HostAddress::Tcp(address), Tasks::new()).expect("a client");
+    let docker = over(HostAddress::Tcp(address));
     let mut watched = Watched::over(Arc::new(docker));
     assert_eq!(watched.until_up().await, (false, 1));
     fake.tell(&die(5));
     watched.until_event(&the_container(), EventAction::Die(5)).await;
 }
 
-async fn an_address_is_not_resolved_by_the_c_library() {
-    let docker = Docker::new(HostAddress::Tcp("nas.lan:2375".to_owned()), Tasks::new()).expect("a client");
-    let error = docker.ping().await.expect_err("a name").to_string();
-    assert!(error.contains("nas.lan:2375"), "{error}");
+async fn a_name_that_only_multicast_knows_is_refused_in_words() {
+    let error = over(HostAddress::Tcp("nas.local:2375".to_owned())).ping().await.expect_err("a name");
+    let EngineError::Unreachable(why) = error else { panic!("{error:?}") };
+    assert!(why.starts_with("nas.local:2375: ") && why.contains("multicast"), "{why}");
 }

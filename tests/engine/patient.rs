@@ -8,6 +8,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::rig::PATIENCE;
 use crate::support::{Need, test};
 
 pub fn tests() -> Vec<Trial> {
@@ -45,9 +46,13 @@ impl Patient {
     }
 
     fn get(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        self.get_within(path, PATIENCE)
+    }
+
+    fn get_within(&self, path: &str, patience: Duration) -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: patient\r\n\r\n")?;
-        stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+        stream.set_read_timeout(Some(patience))?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(answer)
@@ -79,12 +84,14 @@ fn it_answers_in_each_way() {
     assert!(patient.get("/huge").expect("bytes").len() > 100 << 20);
     assert_eq!(patient.get("/reset").expect_err("a reset").kind(), ErrorKind::ConnectionReset);
     assert!(patient.get("/hang").expect("an answer").starts_with(b"HTTP/1.1 200"));
-    assert_eq!(patient.get("/health").expect_err("silence").kind(), ErrorKind::WouldBlock);
+    let silence = patient.get_within("/health", Duration::from_millis(300));
+    assert_eq!(silence.expect_err("silence").kind(), ErrorKind::WouldBlock);
 }
 
 fn it_turns_sick_and_its_probe_says_so() {
     let patient = Patient::with(&[]);
-    assert_eq!(patient.probe().code(), Some(0));
+    // Its own patience is short; on a busy machine it may take more than one.
+    assert!((0..20).any(|_| patient.probe().code() == Some(0)));
     patient.get("/sick").expect("an answer");
     assert_eq!(patient.probe().code(), Some(1));
     let sick_by_itself = Patient::with(&["--sick-after", "1ms"]);

@@ -9,7 +9,7 @@ use iaso::engine::{ContainerDetail, ContainerId, ContainerState, Engine, EventAc
 use iaso::policy::input::RestartPolicy;
 
 /// How long a test waits for what must happen. Only a hang takes that long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A patient to be made.
 #[derive(Debug, Clone)]
@@ -72,6 +72,10 @@ pub trait Rig {
     fn hurt(&self, id: &ContainerId, hurt: Hurt) -> impl Future<Output = ()>;
     /// A command that ends with 0 (`true`) or with another code (`false`) when it is run in a patient.
     fn command(&self, ends_well: bool) -> Vec<String>;
+    /// A command that does not end by itself.
+    fn endless_command(&self) -> Vec<String>;
+    /// A command that says what it hears.
+    fn echo_command(&self) -> Vec<String>;
     /// A name that no container has.
     fn free_name(&self) -> String;
 }

@@ -93,6 +93,14 @@ impl Rig for SimRig {
         vec![ends_well.to_string()]
     }
 
+    fn endless_command(&self) -> Vec<String> {
+        ["sleep", "infinity"].map(str::to_owned).to_vec()
+    }
+
+    fn echo_command(&self) -> Vec<String> {
+        vec!["cat".to_owned()]
+    }
+
     fn free_name(&self) -> String {
         format!("patient-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }

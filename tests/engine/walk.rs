@@ -7,20 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use iaso::app::probers::real_prober;
 use iaso::app::{self, Edges, Ended};
-use iaso::config::load;
+use iaso::config::{Environment, load};
 use iaso::engine::Engine;
 use iaso::journal::{Entry, Listener};
 use iaso::policy::record::{Event, Verdict};
 use iaso::probe::address::EngineSite;
-use iaso::probe::http::HttpProber;
+use iaso::probe::heartbeat::Heartbeats;
 use iaso::probe::report::Report;
-use iaso::probe::scheduler::{Prober, prober};
+use iaso::probe::scheduler::Prober;
 use iaso::sim::engine::SimEngine;
 use iaso::sim::script::{Ailment, ContainerScript, Lives, Manner};
 use iaso::sim::world::World;
 use iaso::system::clock::Clock;
 use iaso::system::resolver::Resolver;
+use iaso::system::tasks::Tasks;
 use iaso::system::tls;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
@@ -99,19 +101,24 @@ async fn walk(
     let config = format!(
         "discovery.labels = [\"{label}\"]\n\
          recovery.quiet_start = \"0s\"\n\
-         defaults = {{ interval = \"1s\", failure_threshold = 1, recovery = {{ verify_stable = \"1s\" }} }}\n"
+         defaults = {{ interval = \"1s\", timeout = \"30s\", failure_threshold = 1, recovery = {{ verify_stable = \"1s\" }} }}\n"
     );
     std::fs::write(&file, config)?;
-    let config = load(Some(&file), &|_| None)?.config;
+    let config = load(Some(&file), &Environment::new())?.config;
     let (heard, mut events) = watch::channel(Vec::new());
     let edges = Edges {
         engines: vec![(engine, EngineSite::Local)],
         prober,
+        heartbeats: Heartbeats::new(Clock::new()),
+        in_use: iaso::in_use::CredentialValues::default(),
         own: None,
         listen: None,
         socket: None,
         data_dir: dir.path().to_owned(),
         heartbeat: iaso::system::heartbeat::Heartbeat::new(),
+        manager: iaso::system::systemd::Manager::none(),
+        reloads: None,
+        meters: iaso::system::meters::Meters::new(Clock::new()),
         listeners: vec![Box::new(Heard(Arc::new(heard)))],
         on_start: Box::new(drop),
     };
@@ -147,7 +154,8 @@ async fn on_the_real_engine() -> Result<(), Failed> {
     let labels = [(key, &*value), ("iaso.check.web.type", "http"), ("iaso.check.web.port", "8080")];
     let labels: BTreeMap<String, String> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let id = rig.make(Patient { bridged: true, labels, ..Patient::default() }).await;
-    let prober = prober(HttpProber::new(Resolver::system(Clock::new()), &[])?);
+    let clock = Clock::new();
+    let prober = real_prober(vec![rig.engine()], None, None, Resolver::system(clock), clock, &Tasks::new());
     walk(rig.engine(), prober, &format!("{key}={value}"), async || rig.hurt(&id, Hurt::Sick).await).await
 }
 

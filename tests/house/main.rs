@@ -1,10 +1,11 @@
 //! The house rules that no compiler holds: which module may name which, what stays out of the dependency tree, and how
-//! long a file may grow. These tests read the sources, and each checker is shown bad examples that it must refuse.
+//! long a file may grow, and that what is promised of credentials is tested. These tests read the sources, and each checker is shown bad examples that it must refuse.
 
 mod arrows;
 mod files;
 mod lock;
 mod modules;
+mod properties;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,13 @@ type Sources = BTreeMap<String, String>;
 
 /// What the repository holds under `src/`.
 fn sources() -> Sources {
+    sources_under("src")
+}
+
+fn sources_under(folder: &str) -> Sources {
     let mut found = Sources::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    collect(root, "src", &mut found).unwrap_or_else(|error| panic!("{}: {error}", root.join("src").display()));
+    collect(root, folder, &mut found).unwrap_or_else(|error| panic!("{}: {error}", root.join(folder).display()));
     assert!(found.len() > 20, "only {} source files found: is this the repository?", found.len());
     found
 }
@@ -63,6 +68,12 @@ fn the_lock_holds_one_tls_library_and_one_http_stack() {
 #[test]
 fn every_silenced_lint_says_why() {
     assert_none(&files::silenced_without_reason(&sources()));
+}
+
+#[test]
+fn each_property_of_credentials_has_its_tests() {
+    let sources: Vec<String> = ["src", "tests"].into_iter().flat_map(sources_under).map(|(_, text)| text).collect();
+    assert_none(&properties::violations(&read("tests/properties/main.rs"), &sources));
 }
 
 #[test]

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iaso_policy::Input;
-use iaso_policy::action::{Charge, Operation};
-use iaso_policy::id::{AttemptId, CheckId, Instance, OrderId, ServiceId};
-use iaso_policy::input::{CheckResult, Exempt, HostLink, Order, Outcome, RestartPolicy, Sight, State, Witness};
+use iaso_policy::action::{Cause, Charge, Operation, RolloutResult};
+use iaso_policy::id::{AttemptId, CheckId, CredentialKey, Instance, OrderId, RolloutId, ServiceId};
+use iaso_policy::input::{
+    CheckResult, Exempt, HostLink, Order, Outcome, RestartPolicy, RolloutStep, Sight, State, Witness,
+};
 use iaso_policy::laws::Violation;
 use iaso_policy::record::{Event, Verdict};
 use iaso_policy::spec::{AfterGap, Budget, FleetSpec, Lifecycle, Mode, OnFailure, ServiceSpec, Step, Threshold};
@@ -48,7 +50,24 @@ enum Move {
     Store(bool),
     Link(HostLink),
     Redefine(u32, Box<ServiceSpec>),
-    Kill { clean: bool, away: u32, reboot: bool },
+    /// Out of the configuration, and after a while in it again.
+    Undeclare(u32, u32),
+    Rules(u32, u32),
+    /// For one of two credentials.
+    RollOut {
+        credential: u64,
+        steps: Vec<(u32, bool, bool)>,
+        splay: u32,
+        undoable: bool,
+    },
+    /// Of the rollout so many before the newest.
+    Undo(u64),
+    Settle(u64),
+    Kill {
+        clean: bool,
+        away: u32,
+        reboot: bool,
+    },
 }
 
 fn state() -> impl Strategy<Value = State> {
@@ -155,6 +174,12 @@ fn one_move() -> impl Strategy<Value = Move> {
         1 => any::<bool>().prop_map(Move::Store),
         3 => link.prop_map(Move::Link),
         1 => (who(), any_spec("web")).prop_map(|(w, s)| Move::Redefine(w, Box::new(s))),
+        2 => (who(), prop_oneof![Just(0_u32), 0_u32..30_000]).prop_map(|(w, away)| Move::Undeclare(w, away)),
+        1 => (1_u32..3, 0_u32..8).prop_map(|(places, max)| Move::Rules(places, max)),
+        5 => (0_u64..2, vec((who(), prop::bool::weighted(0.3), prop::bool::weighted(0.2)), 1..4), 0_u32..20_000, prop::bool::weighted(0.7))
+            .prop_map(|(credential, steps, splay, undoable)| Move::RollOut { credential, steps, splay, undoable }),
+        3 => (0_u64..3).prop_map(Move::Undo),
+        1 => (0_u64..3).prop_map(Move::Settle),
         1 => (any::<bool>(), 0_u32..100_000, any::<bool>())
             .prop_map(|(clean, away, reboot)| Move::Kill { clean, away, reboot }),
     ]
@@ -191,6 +216,7 @@ fn history(length: usize) -> impl Strategy<Value = History> {
 /// A run of a history.
 struct Run {
     rig: Rig,
+    fleet: FleetSpec,
     specs: BTreeMap<u32, ServiceSpec>,
     wall_jumped: bool,
     rebooted: bool,
@@ -198,10 +224,16 @@ struct Run {
     /// What a kill made forgotten that was durable.
     forgotten: Vec<String>,
     /// When operations were charged, whatever Iaso remembers of it, in time that no boot begins anew.
-    charged: Vec<(ServiceId, AttemptId, i64)>,
+    charged: Vec<(ServiceId, AttemptId, i64, Cause)>,
     /// What a boot's clock has to be set forward by.
     earlier_boots: i64,
     accounted: usize,
+    rollouts: u64,
+}
+
+/// What is done for a credential's sake in an hour.
+const fn cap(credential: u64) -> Budget {
+    Budget { max: if credential == 0 { 4 } else { 8 }, window: Duration::from_secs(3600) }
 }
 
 impl Run {
@@ -225,6 +257,7 @@ impl Run {
         }
         Self {
             rig,
+            fleet: history.fleet,
             specs,
             wall_jumped: false,
             rebooted: false,
@@ -233,7 +266,21 @@ impl Run {
             charged: Vec::new(),
             earlier_boots: 0,
             accounted: 0,
+            rollouts: 0,
         }
+    }
+
+    /// With a reload of what is configured already after every move.
+    fn reloaded_ever_again(history: &History) -> Self {
+        let mut run = Self::begin(history);
+        for step in &history.moves {
+            run.make(step);
+            for (number, spec) in &run.specs {
+                run.rig.step(Input::Define { service: ServiceId(*number), spec: Box::new(spec.clone()) });
+            }
+            run.rig.step(Input::Rules { fleet: run.fleet });
+        }
+        run
     }
 
     fn make(&mut self, step: &Move) {
@@ -304,6 +351,37 @@ impl Run {
                 rig.step(Input::Define { service: ServiceId(*who), spec: Box::new(made.clone()) });
                 self.specs.insert(*who, made);
             }
+            Move::Undeclare(who, away) => {
+                rig.undeclare(ServiceId(*who));
+                rig.pass(millis(*away));
+                rig.declare(ServiceId(*who), self.specs[who].clone());
+            }
+            Move::Rules(max_concurrent, max) => {
+                self.fleet.max_concurrent = *max_concurrent;
+                self.fleet.host_budget.max = *max;
+                rig.rules(self.fleet);
+            }
+            Move::RollOut { credential, steps, splay, undoable } => {
+                self.rollouts += 1;
+                let step = |signals| if signals { Step::Signal(1) } else { Step::Restart };
+                rig.step(Input::RollOut {
+                    rollout: RolloutId(self.rollouts),
+                    credential: CredentialKey(*credential),
+                    steps: steps
+                        .iter()
+                        .map(|(who, signals, has_it)| RolloutStep {
+                            service: ServiceId(*who),
+                            step: step(*signals),
+                            has_it: *has_it,
+                        })
+                        .collect(),
+                    cap: cap(*credential),
+                    splay: millis(*splay),
+                    undoable: *undoable,
+                });
+            }
+            Move::Undo(back) => rig.step(Input::Undo { rollout: RolloutId(self.rollouts.saturating_sub(*back)) }),
+            Move::Settle(back) => rig.step(Input::Settle { rollout: RolloutId(self.rollouts.saturating_sub(*back)) }),
             Move::Kill { clean, away, reboot } => self.kill(*clean, millis(*away), *reboot),
         }
     }
@@ -351,11 +429,11 @@ impl Run {
     fn account(&mut self) {
         for record in &self.rig.records[self.accounted..] {
             match record.event {
-                Event::Begun { attempt, charge: Charge::Stored | Charge::Memory, .. } => {
-                    self.charged.push((record.service, attempt, record.now.mono.0 + self.earlier_boots));
+                Event::Begun { attempt, cause, charge: Charge::Stored | Charge::Memory, .. } => {
+                    self.charged.push((record.service, attempt, record.now.mono.0 + self.earlier_boots, cause));
                 }
                 Event::Ended { attempt, verdict: Verdict::Dropped, .. } => {
-                    self.charged.retain(|(_, charged, _)| *charged != attempt);
+                    self.charged.retain(|(_, charged, ..)| *charged != attempt);
                 }
                 _ => {}
             }
@@ -372,6 +450,13 @@ impl Run {
     fn end(mut self) -> Self {
         self.rig.violations.clear();
         self
+    }
+}
+
+fn credential_of(cause: Cause) -> Option<u64> {
+    match cause {
+        Cause::Credential { credential, .. } => Some(credential.0),
+        Cause::Recovery | Cause::Operator => None,
     }
 }
 
@@ -407,6 +492,7 @@ laws! {
     law_4_healed_means_verified = 4,
     law_5_the_operator_wins = 5,
     law_8_every_decision_has_a_reason = 8,
+    law_11_what_a_reload_has_ended_is_left_alone = 11,
     law_16_a_check_must_have_worked_before_it_may_kill = 16,
     law_17_the_engines_own_policy_goes_first = 17,
     law_18_some_are_never_targets = 18,
@@ -419,13 +505,43 @@ proptest! {
     fn budgets_hold_whatever_iaso_remembers(history in history(120)) {
         let run = Run::of(&history).end();
         if !run.wall_jumped {
-            for (service, _, at) in &run.charged {
-                let budget = run.specs[&service.0].recovery.restarts;
+            for (service, _, at, cause) in &run.charged {
+                let credential = credential_of(*cause);
+                let budget = credential.map_or(run.specs[&service.0].recovery.restarts, cap);
                 let window = i64::try_from(budget.window.as_millis()).unwrap();
-                let within = run.charged.iter().filter(|(who, _, then)| who == service && *then <= *at && at - then < window);
+                let within = run.charged.iter().filter(|(who, _, then, other)| {
+                    let same = credential_of(*other) == credential && (credential.is_some() || who == service);
+                    same && *then <= *at && at - then < window
+                });
                 prop_assert!(within.count() <= budget.max as usize, "{:?} {service:?} at {at}", run.charged);
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_a_credential_reaches_each_service_once_and_one_after_the_other(history in history(120)) {
+        let run = Run::of(&history).end();
+        let mut done = BTreeMap::new();
+        let mut open = BTreeMap::new();
+        for record in &run.rig.records {
+            match record.event {
+                Event::Begun { attempt, cause: Cause::Credential { rollout, undo, .. }, .. } => {
+                    prop_assert_eq!(open.insert((rollout, undo), attempt), None, "the one before it is not over");
+                    let before = done.insert((rollout, undo, record.service), attempt);
+                    prop_assert_eq!(before, None, "twice to {:?} by {:?}", record.service, rollout);
+                }
+                Event::Ended { attempt, verdict, .. } => {
+                    open.retain(|_, begun| *begun != attempt);
+                    done.retain(|_, begun| *begun != attempt || verdict != Verdict::Dropped);
+                }
+                _ => {}
+            }
+        }
+        let mut told = BTreeMap::new();
+        for (rollout, undo, _) in run.rig.rolled_out.iter().filter(|(.., result)| !matches!(result, RolloutResult::Refused(_))) {
+            *told.entry((*rollout, *undo)).or_insert(0) += 1;
+        }
+        prop_assert!(told.values().all(|times| *times == 1), "{told:?}");
     }
 
     #[test]
@@ -436,6 +552,12 @@ proptest! {
     #[test]
     fn the_same_history_gives_the_same_run(history in history(60)) {
         let (one, other) = (Run::of(&history).end(), Run::of(&history).end());
+        prop_assert_eq!(&one.rig.log, &other.rig.log);
+    }
+
+    #[test]
+    fn law_11_a_reload_of_the_same_changes_nothing(history in history(60)) {
+        let (one, other) = (Run::of(&history).end(), Run::reloaded_ever_again(&history).end());
         prop_assert_eq!(&one.rig.log, &other.rig.log);
     }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iaso_policy::action::{Answer, Operation};
-use iaso_policy::id::{CheckId, HostId, Identity, Instance, OrderId, ServiceId};
+use iaso_policy::action::{Answer, Cause, Operation, RolloutResult};
+use iaso_policy::id::{CheckId, HostId, Identity, Instance, OrderId, RolloutId, ServiceId};
 use iaso_policy::input::{
     CheckResult, Container, EngineHealth, HostLink, Order, Outcome, RestartPolicy, Sight, State, Witness,
 };
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::{Memory, Restored};
 use iaso_policy::record::{Event, Health, Hold, Verdict};
-use iaso_policy::spec::{CheckSpec, FleetSpec, OnFailure, ServiceSpec, Threshold};
+use iaso_policy::spec::{CheckSpec, FleetSpec, OnFailure, ServiceSpec, Step, Threshold};
 use iaso_policy::time::{Boot, Mono, Now, Wall};
 use iaso_policy::view::ServiceView;
 use iaso_policy::{Action, Input, Policy, Record};
@@ -63,6 +63,8 @@ pub(crate) struct Rig {
     pub(crate) records: Vec<Record>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) answers: Vec<(OrderId, Answer)>,
+    /// Rollouts that are over; true: it was the undoing.
+    pub(crate) rolled_out: Vec<(RolloutId, bool, RolloutResult)>,
     /// The actions of the newest step.
     pub(crate) out: Vec<Action>,
     pub(crate) violations: Vec<Violation>,
@@ -95,6 +97,7 @@ impl Rig {
             records: Vec::new(),
             operations: Vec::new(),
             answers: Vec::new(),
+            rolled_out: Vec::new(),
             out: Vec::new(),
             violations: Vec::new(),
             looks_answered: true,
@@ -153,6 +156,7 @@ impl Rig {
                     self.records.push(*record);
                 }
                 Action::Answer { order, answer } => self.answers.push((*order, *answer)),
+                Action::RolledOut { rollout, undo, result } => self.rolled_out.push((*rollout, *undo, *result)),
                 Action::Look { .. } | Action::Probe { .. } | Action::Cadence { .. } => {}
             }
         }
@@ -181,6 +185,25 @@ impl Rig {
 
     fn clock(&mut self, mono: Mono) {
         self.now = Now { mono, wall: Wall(self.now.wall.0 + (mono.0 - self.now.mono.0)), boot: self.now.boot };
+    }
+
+    /// Other rules across services.
+    pub(crate) fn rules(&mut self, fleet: FleetSpec) {
+        self.fleet = fleet;
+        self.step(Input::Rules { fleet });
+        self.pass(Duration::ZERO);
+    }
+
+    /// A reload that no longer has the service.
+    pub(crate) fn undeclare(&mut self, service: ServiceId) {
+        self.step(Input::Forget { service });
+    }
+
+    /// A reload that has the service (again): it is told what is known of its container.
+    pub(crate) fn declare(&mut self, service: ServiceId, spec: ServiceSpec) {
+        self.step(Input::Define { service, spec: Box::new(spec) });
+        self.describe(service);
+        self.look(service);
     }
 
     pub(crate) fn link(&mut self, link: HostLink) {
@@ -262,6 +285,15 @@ impl Rig {
         answer
     }
 
+    /// The newest operation that a credential's change led to, and every one before it.
+    pub(crate) fn for_credentials(&self) -> Vec<(ServiceId, Step, bool)> {
+        let of = |operation: &Operation| match operation.cause {
+            Cause::Credential { undo, .. } => Some((operation.service, operation.step, undo)),
+            Cause::Recovery | Cause::Operator => None,
+        };
+        self.operations.iter().filter_map(of).collect()
+    }
+
     /// The newest operation's answer.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         let Operation { service, attempt, .. } = *self.operations.last().unwrap();
@@ -295,6 +327,12 @@ impl Rig {
 
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         self.records.iter().map(|record| record.event)
+    }
+
+    /// The names of the records of the newest step.
+    pub(crate) fn out_names(&self) -> Vec<&'static str> {
+        let name = |action: &Action| if let Action::Record(record) = action { Some(record.event.name()) } else { None };
+        self.out.iter().filter_map(name).collect()
     }
 
     pub(crate) fn said(&self, name: &str) -> usize {

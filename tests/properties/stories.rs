@@ -75,6 +75,20 @@ fn an_unhealthy_healthcheck_is_healed() {
 }
 
 #[test]
+fn another_healer_s_start_period_quiets_healthchecks_until_it_is_over() {
+    // The rig begins ten minutes after Iaso's start.
+    let fleet = FleetSpec { quiet_start_healthcheck: secs(900), ..FleetSpec::default() };
+    let mut rig = Rig::new(fleet);
+    rig.add(WEB, spec("web"), RestartPolicy::No, RUNNING);
+    rig.becomes(WEB, UNHEALTHY);
+    assert_eq!(rig.hold(), Some(Hold::QuietStart));
+    rig.pass(secs(299));
+    assert!(rig.operations.is_empty());
+    rig.pass(secs(2));
+    assert_eq!(rig.operations[0].trouble, Some(Trouble::EngineUnhealthy));
+}
+
+#[test]
 fn failing_checks_heal_and_one_that_fails_again_after_it_has_not_healed() {
     let mut rig = web_with_check();
     fail(&mut rig, 2);
@@ -353,6 +367,18 @@ fn a_frozen_container_is_left_alone() {
 }
 
 #[test]
+fn one_that_thaws_is_not_judged_by_how_it_was_frozen() {
+    let mut rig = web_with_check();
+    rig.pass(secs(120));
+    rig.becomes(WEB, State::Paused);
+    fail(&mut rig, 3);
+    rig.becomes(WEB, RUNNING);
+    assert_eq!((rig.health(), rig.operations.len()), (Health::Healthy, 0));
+    fail(&mut rig, 3);
+    assert_eq!(rig.operations.len(), 1, "what fails now is its own");
+}
+
+#[test]
 fn a_persons_restart_is_free_and_waits_for_what_is_in_flight_unless_told() {
     let mut rig = web();
     rig.dies(WEB, 1);
@@ -429,6 +455,29 @@ fn an_uncharged_operation_is_decided_anew_without_the_store() {
     assert_eq!(rig.operations.len(), 2);
     assert_eq!(rig.operations[1].charge, Charge::Memory);
     assert_eq!((rig.verdicts(), rig.view(WEB).budget_remaining), (vec![Verdict::Dropped], 1));
+}
+
+#[test]
+fn while_one_operation_is_under_way_there_is_no_other() {
+    let mut rig = web_with_check();
+    rig.dies(WEB, 1);
+    assert_eq!(rig.operations.len(), 1);
+    rig.pass(secs(5));
+    rig.look(WEB);
+    rig.starts(WEB, RUNNING);
+    fail(&mut rig, 3);
+    assert_eq!(rig.operations.len(), 1, "the engine has not answered yet");
+}
+
+#[test]
+fn a_hold_is_told_once_with_its_reason() {
+    let mut rig = web();
+    rig.order(WEB, Order::Pause);
+    rig.dies(WEB, 1);
+    rig.pass(secs(3600));
+    rig.look(WEB);
+    let held: Vec<Event> = rig.events().filter(|event| matches!(event, Event::Held { .. })).collect();
+    assert_eq!(held, [Event::Held { reason: Hold::Paused, until: None, step: None, behind: None }]);
 }
 
 #[test]

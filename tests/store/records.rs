@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iaso::policy::action::{Cause, Charge, Trouble};
-use iaso::policy::id::{AttemptId, CheckId, Identity, IncidentId, Instance, ServiceId};
+use iaso::policy::id::{AttemptId, CheckId, CredentialKey, Identity, IncidentId, Instance, RolloutId, ServiceId};
 use iaso::policy::input::Outcome;
 use iaso::policy::memory::Memory;
 use iaso::policy::record::{Ending, Event, Health, Hold, Release, Verdict};
@@ -62,7 +62,7 @@ pub fn charge(n: i64) -> Record {
 
 /// A record that is not durable.
 pub fn hold(n: i64) -> Record {
-    record(n, Event::Held { reason: Hold::Budget, until: Some(Mono(n)), step: Some(Step::Signal(1)) })
+    record(n, Event::Held { reason: Hold::Budget, until: Some(Mono(n)), step: Some(Step::Signal(1)), behind: None })
 }
 
 /// Any sequence of records about a few services, with ids that meet and clocks that jump.
@@ -121,11 +121,17 @@ fn span() -> impl Strategy<Value = Duration> {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let begun = (attempt(), step(), option::of(trouble()), instance(), any::<bool>(), 0..3_u8).prop_map(
-        |(attempt, step, trouble, instance, recovery, charge)| Event::Begun {
+    let credential = (select(vec![0, u64::MAX]), any::<bool>()).prop_map(|(key, undo)| Cause::Credential {
+        credential: CredentialKey(key),
+        rollout: RolloutId(u64::MAX),
+        undo,
+    });
+    let cause = prop_oneof![2 => Just(Cause::Recovery), 1 => Just(Cause::Operator), 1 => credential];
+    let begun = (attempt(), step(), option::of(trouble()), instance(), cause, 0..3_u8).prop_map(
+        |(attempt, step, trouble, instance, cause, charge)| Event::Begun {
             attempt,
             step,
-            cause: if recovery { Cause::Recovery } else { Cause::Operator },
+            cause,
             trouble,
             instance,
             charge: [Charge::Free, Charge::Stored, Charge::Memory][usize::from(charge)],

@@ -2,7 +2,7 @@
 //! where it is missing. `CI=true` turns a missing need into a failure.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -22,6 +22,8 @@ pub enum Need {
     Root,
     /// A program of this name, from Debian's packages.
     Program(&'static str),
+    /// A program of this name, from Python's packages, which `.ci/run` installs under the target directory.
+    Python(&'static str),
 }
 
 impl Need {
@@ -46,6 +48,7 @@ impl Need {
                     .any(|dir| Path::new(dir).join(name).exists());
                 (!found).then(|| format!("{name} is not installed"))
             }
+            Self::Python(name) => installed(name).is_none().then(|| format!("{name} is not in {}", PYTHON.display())),
         }
     }
 }
@@ -57,9 +60,18 @@ impl fmt::Display for Need {
             Self::Engine => f.write_str("engine"),
             Self::OwnEngine => f.write_str("own-engine"),
             Self::Root => f.write_str("root"),
-            Self::Program(name) => f.write_str(name),
+            Self::Program(name) | Self::Python(name) => f.write_str(name),
         }
     }
+}
+
+/// Where `.ci/run` installs programs of Python's.
+static PYTHON: LazyLock<PathBuf> =
+    LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python").join("bin"));
+
+/// Where such a program is.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    Some(PYTHON.join(name)).filter(|path| path.exists())
 }
 
 /// A test that runs where all its needs are met.

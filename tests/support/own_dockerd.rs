@@ -8,32 +8,47 @@ use std::time::Duration;
 use iaso::config::validated::HostAddress;
 use iaso::engine::Engine;
 use iaso::engine::docker::Docker;
+use iaso::system::clock::Clock;
+use iaso::system::resolver::Resolver;
 use iaso::system::tasks::Tasks;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long an engine may take to answer after its start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The engine; ended, and its files removed, when it is dropped.
 pub struct OwnDockerd {
     dir: TempDir,
     child: Option<Child>,
+    /// Arguments beyond the usual ones.
+    more: Vec<String>,
 }
 
 impl OwnDockerd {
     /// Started, and answering.
     pub async fn start() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn with(more: Vec<String>) -> Self {
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let dir = TempDir::with_prefix_in("iaso-test-", scratch).expect("a directory");
         fs::write(dir.path().join("daemon.json"), "{}").expect("an empty configuration");
-        let mut dockerd = Self { dir, child: None };
+        let mut dockerd = Self { dir, child: None, more };
         dockerd.start_again().await;
         dockerd
     }
 
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")
+    }
+
+    /// Its network, as a file that leads there.
+    #[allow(dead_code, reason = "each executable uses some")]
+    pub fn network(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.child.as_ref().expect("it runs").id()).into()
     }
 
     /// Starts it on the files that it left, and waits until it answers. In a network of its own: a dockerd without a bridge
@@ -45,6 +60,7 @@ impl OwnDockerd {
             .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"])
             .args(["--config-file", &at("daemon.json"), "--data-root", &at("data"), "--exec-root", &at("exec")])
             .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("docker.sock"))])
+            .args(&self.more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
@@ -52,7 +68,8 @@ impl OwnDockerd {
             .expect("unshare");
         let pid = child.id();
         self.child = Some(child);
-        let docker = Docker::new(HostAddress::Unix(self.socket()), Tasks::new()).expect("a client");
+        let docker = Docker::new(HostAddress::Unix(self.socket()), Resolver::system(Clock::new()), Tasks::new())
+            .expect("a client");
         let answers = async {
             while docker.ping().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,11 +7,13 @@ use core::time::Duration;
 use crate::action::Operation;
 use crate::id::{AttemptId, HostId, Instance};
 use crate::input::{CheckResult, Container, EngineHealth, Sight, State, Witness};
+use crate::memory::CHARGES_KEPT;
 use crate::spec::{Budget, OnFailure, Step};
 use crate::time::Mono;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostAccount {
+    pub(super) up: bool,
     pub(super) charges: VecDeque<Mono>,
     pub(super) down_since: Option<Mono>,
 }
@@ -48,7 +50,11 @@ pub(super) struct Account {
     /// What began before the newest operation was answered says nothing of what it has done.
     pub(super) good_from: Mono,
     pub(super) unhealthy: bool,
+    /// It is in an outage, which may go on although it looks well again.
+    pub(super) outage: bool,
     pub(super) held: bool,
+    /// Somebody still wants it watched.
+    pub(super) declared: bool,
 }
 
 /// What the judges know of one check.
@@ -65,6 +71,7 @@ pub(super) struct CheckAccount {
 #[derive(Debug, Clone)]
 pub(super) struct Past {
     pub(super) charges: Vec<Mono>,
+    pub(super) credential_charges: Vec<Mono>,
     pub(super) proven: Vec<u64>,
     pub(super) ran: bool,
     pub(super) paused: bool,
@@ -73,6 +80,14 @@ pub(super) struct Past {
 }
 
 impl Account {
+    /// It was not declared for a while: what was seen of it before may be old, what it has spent is spent.
+    pub(super) fn begin_anew(&mut self) {
+        (self.container, self.life, self.state) = (None, None, None);
+        (self.stop_signal, self.own_end, self.answered, self.good) = (None, None, None, None);
+        (self.changed, self.looked_at_exit) = (Mono(i64::MIN), false);
+        (self.unhealthy, self.held, self.outage) = (false, false, false);
+    }
+
     pub(super) fn is_at_work_on(&self, life: Instance) -> bool {
         let touches = |operation: &Operation| operation.instance == life && operation.step != Step::Start;
         let ends = |operation: &Operation| matches!(operation.step, Step::Restart | Step::Stop);
@@ -81,6 +96,14 @@ impl Account {
                 .answered
                 .as_ref()
                 .is_some_and(|(operation, _)| touches(operation) && (self.open.is_some() || ends(operation)))
+    }
+
+    /// A person's stop signal was heard in this life, and the engine may not be done with it: its grace, 10 s where none is
+    /// named, and 5 s for the news of the end.
+    pub(super) fn is_being_stopped(&self, now: Mono) -> bool {
+        let grace = self.container.and_then(|container| container.stop_grace).unwrap_or(Duration::from_secs(10));
+        let lately = |at: Mono| now.since(at) < grace + Duration::from_secs(5);
+        self.stop_signal.is_some_and(|(life, at)| self.life == Some(life) && lately(at))
     }
 
     pub(super) fn is_of_an_earlier_life(&self, life: Instance) -> bool {
@@ -160,9 +183,10 @@ pub(super) fn take_back(charges: &mut VecDeque<Mono>, charged: Mono) {
     }
 }
 
-pub(super) fn push_bounded(charges: &mut VecDeque<Mono>, now: Mono, max: u32) {
+/// Another configuration may look further back than this one does: what no window can reach is forgotten.
+pub(super) fn push_bounded(charges: &mut VecDeque<Mono>, now: Mono) {
     charges.push_back(now);
-    while charges.len() > max as usize + 1 {
+    while charges.front().is_some_and(|then| now.since(*then) >= CHARGES_KEPT) {
         charges.pop_front();
     }
 }

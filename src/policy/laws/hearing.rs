@@ -1,10 +1,12 @@
 //! What the judges hear, before the policy does.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::Judges;
 use super::account::{Account, CheckAccount, push_bounded, take_back};
+use super::purse::Asked;
 use crate::action::{Cause, Operation};
 use crate::id::{AttemptId, HostId, ServiceId};
 use crate::input::{HostLink, Input, Order, Outcome};
@@ -21,8 +23,14 @@ impl Judges {
         match input {
             Input::Define { service, spec } => self.hear_definition(*service, spec),
             Input::Forget { service } => {
-                self.services.remove(service);
+                if let Some(account) = self.services.get_mut(service) {
+                    account.declared = false;
+                }
             }
+            Input::Needs { service, needs } => {
+                self.needs.insert(*service, needs.clone());
+            }
+            Input::Rules { fleet } => self.host_budget = fleet.host_budget,
             Input::Host { host, link } => self.hear_link(*host, *link),
             Input::Described { service, container } => {
                 if let Some(account) = self.services.get_mut(service)
@@ -60,6 +68,13 @@ impl Judges {
                     }
                 }
             }
+            Input::RollOut { rollout, credential, steps, cap, undoable, .. } => {
+                let steps = steps.iter().rev().map(|asked| (asked.service, *asked)).collect();
+                let (credential, cap, undoable) = (*credential, *cap, *undoable);
+                self.hear_rollout(*rollout, Asked { credential, steps, cap, undoable, undo: false, over: false });
+            }
+            Input::Undo { rollout } => self.hear_undo(*rollout),
+            Input::Settle { rollout } => self.hear_settled(*rollout),
             Input::Store { up } => self.store_up = *up,
             Input::Stopping => self.stopping = true,
             Input::Change { .. } | Input::Tick => {}
@@ -82,13 +97,18 @@ impl Judges {
         });
         let checks = checks.collect();
         if let Some(account) = self.services.get_mut(&id) {
+            if !account.declared && account.open.is_none() {
+                account.begin_anew();
+            }
+            account.declared = true;
             account.checks = checks;
             account.budget = spec.recovery.restarts;
             account.stable = spec.recovery.verify_stable;
             return;
         }
         let charges: VecDeque<Mono> = past.iter().flat_map(|past| past.charges.iter().copied()).collect();
-        self.hosts.entry(spec.host).or_default().charges.extend(&charges);
+        let for_credentials = past.iter().flat_map(|past| past.credential_charges.iter());
+        self.hosts.entry(spec.host).or_default().charges.extend(charges.iter().chain(for_credentials));
         let account = Account {
             host: spec.host,
             budget: spec.recovery.restarts,
@@ -112,15 +132,18 @@ impl Judges {
             good: None,
             good_from: Mono(i64::MIN),
             unhealthy: false,
+            outage: false,
             held: false,
+            declared: true,
         };
-        self.services.insert(id, account);
+        self.services.insert(id, Box::new(account));
     }
 
     pub(super) fn hear_link(&mut self, host: HostId, link: HostLink) {
         let account = self.hosts.entry(host).or_default();
         // When it went down is not told: the newest thing heard of the host's services is the latest it can have been.
         let newest = self.services.values().filter(|account| account.host == host).map(|account| account.changed).max();
+        account.up = matches!(link, HostLink::Up { .. });
         match link {
             HostLink::Down => account.down_since = account.down_since.or(newest),
             HostLink::Up { engine_started } => {
@@ -143,8 +166,23 @@ impl Judges {
         else {
             return;
         };
-        if matches!(outcome, Outcome::Uncharged | Outcome::Refused) && operation.cause == Cause::Recovery {
-            take_back(&mut account.charges, charged);
+        let undone = match operation.cause {
+            Cause::Operator => false,
+            Cause::Recovery => matches!(outcome, Outcome::Uncharged | Outcome::Refused),
+            Cause::Credential { .. } => {
+                matches!(outcome, Outcome::Uncharged | Outcome::Refused | Outcome::Moot | Outcome::NotFound)
+            }
+        };
+        if undone {
+            match operation.cause {
+                Cause::Credential { credential, rollout, undo } => {
+                    self.credentials.entry(credential).and_modify(|charges| take_back(charges, charged));
+                    if self.asked.contains_key(&rollout) {
+                        self.set_aside.insert((rollout, id, undo));
+                    }
+                }
+                Cause::Recovery | Cause::Operator => take_back(&mut account.charges, charged),
+            }
             if let Some(host) = self.hosts.get_mut(&operation.host) {
                 take_back(&mut host.charges, charged);
             }
@@ -158,10 +196,15 @@ impl Judges {
         let Some(account) = self.services.get_mut(&operation.service) else { return };
         account.in_flight = Some((*operation, now));
         account.good = None;
-        if operation.cause == Cause::Recovery {
-            push_bounded(&mut account.charges, now, account.budget.max);
-            let host = self.hosts.entry(operation.host).or_default();
-            push_bounded(&mut host.charges, now, self.host_budget.max);
+        match operation.cause {
+            Cause::Operator => return,
+            Cause::Recovery => push_bounded(&mut account.charges, now),
+            Cause::Credential { credential, rollout, undo } => {
+                push_bounded(self.credentials.entry(credential).or_default(), now);
+                self.set_aside.remove(&(rollout, operation.service, undo));
+            }
         }
+        let host = self.hosts.entry(operation.host).or_default();
+        push_bounded(&mut host.charges, now);
     }
 }

@@ -1,32 +1,40 @@
-use std::io::{Read, Write};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::judge::BODY;
 use super::*;
-use crate::config::validated::UrlTemplate;
+use crate::config::secret::Secret;
+use crate::config::validated::{HttpExpect, Probe, UrlTemplate};
+use crate::probe::report::Verdict;
+use crate::probe::tls_peer::{Authority, Peer, Wanted, in_days};
 use crate::system::clock::Clock;
+use crate::system::resolver::Resolver;
 use crate::system::tasks::Tasks;
+use crate::system::trust::TlsClients;
 
 /// Long enough for whatever ends by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For what never does.
 const SHORT: Duration = Duration::from_millis(300);
 
-fn prober(roots: &[CertificateDer<'static>]) -> HttpProber {
-    HttpProber::new(Resolver::system(Clock::new()), roots).unwrap()
+fn prober() -> HttpProber {
+    over(Resolver::system(Clock::new()))
+}
+
+fn over(resolver: Resolver) -> HttpProber {
+    HttpProber::new(Connector::new(resolver, TlsClients::new(Clock::new())), None)
 }
 
 fn get() -> HttpProbe {
     let expect =
         HttpExpect { status: vec![(200, 299)], body_contains: None, json: vec![], headers: vec![], max_latency: None };
     let url = UrlTemplate { https: false, host: UrlHost::Container, port: None, path: "/health?key=s3cret".to_owned() };
-    HttpProbe { url, method: HttpMethod::Get, headers: vec![], redirects: 0, expect }
+    HttpProbe { url, method: HttpMethod::Get, headers: vec![], redirects: 0, expect, trust: Trust::default() }
 }
 
 fn to(address: SocketAddr) -> Endpoint {
@@ -85,7 +93,7 @@ fn ok_with(body: &str) -> String {
 }
 
 async fn probe_of(probe: &HttpProbe, address: SocketAddr) -> Report {
-    prober(&[]).probe(probe, &to(address), PATIENCE).await
+    prober().probe(probe, &to(address), PATIENCE).await
 }
 
 #[tokio::test]
@@ -98,9 +106,9 @@ async fn a_good_answer_passes_and_every_expectation_is_judged() {
     probe.expect.json = vec![("/parts/0/ok".into(), true.into()), ("/status".into(), "up".into())];
     probe.expect.headers = vec![("x-kind".into(), "beta".into())];
     let report = probe_of(&probe, address).await;
-    assert!(report.passed && !report.late, "{report:?}");
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
     let names: Vec<_> = report.steps.iter().map(|step| step.name).collect();
-    assert_eq!(names, ["request", "status", "header", "body", "body", "json", "json"]);
+    assert_eq!(names, ["connect", "request", "status", "header", "body", "body", "json", "json"]);
     let head = heads.lock().unwrap()[0].to_lowercase();
     assert!(head.starts_with("get /health?key=s3cret http/1.1\r\n"), "{head}");
     assert_eq!(head.matches("host:").count(), 1, "{head}");
@@ -116,27 +124,30 @@ async fn each_unmet_expectation_fails_and_says_what_is_missing_but_not_what_was_
         (|p| p.expect.status = vec![(201, 204), (404, 404)], "status 200, expected 201-204, 404"),
         (|p| p.expect.body_contains = Some("up".into()), "the body does not hold the expected text"),
         (
-            |p| p.expect.json = vec![("/status".into(), "up".into())],
-            r#"JSON "/status" is another string than expected ("up")"#,
+            |p| p.expect.json = vec![("/status".into(), "t0ken".into())],
+            r#"JSON "/status" is another string than expected"#,
         ),
         (
             |p| p.expect.json = vec![("/status".into(), 3.into())],
-            r#"JSON "/status" is a value of type string, expected 3"#,
+            r#"JSON "/status" is a value of type string, expected number"#,
         ),
-        (|p| p.expect.json = vec![("/no".into(), 1.into())], r#"JSON "/no" is not there, expected 1"#),
+        (
+            |p| p.expect.json = vec![("/no".into(), "t0ken".into())],
+            r#"JSON "/no" is not there, expected a value of type string"#,
+        ),
         (
             |p| p.expect.headers = vec![("x-kind".into(), "gamma".into())],
             "header x-kind does not hold the expected text",
         ),
-        (|p| p.expect.headers = vec![("x-none".into(), String::new())], "header x-none is not there"),
+        (|p| p.expect.headers = vec![("x-none".into(), "".into())], "header x-none is not there"),
     ];
     for (change, evidence) in cases {
         let mut probe = get();
         change(&mut probe);
         let report = probe_of(&probe, address).await;
-        assert!(!report.passed);
+        assert!(report.verdict == Verdict::Failed);
         assert_eq!(report.evidence, evidence);
-        assert!(!format!("{report:?}").contains("hunter2"));
+        assert!(!format!("{report:?}").contains("hunter2") && !format!("{report:?}").contains("t0ken"));
     }
 }
 
@@ -154,11 +165,11 @@ async fn a_slow_answer_is_late_and_passes_all_the_same() {
     let mut probe = get();
     probe.expect.max_latency = Some(Duration::ZERO);
     let report = probe_of(&probe, address).await;
-    assert!(report.passed && report.late, "{report:?}");
+    assert!(report.verdict == Verdict::Late, "{report:?}");
     assert!(report.evidence.ends_with("expected at most 0 ms"), "{}", report.evidence);
     probe.expect.max_latency = Some(PATIENCE);
     let report = probe_of(&probe, address).await;
-    assert!(report.passed && !report.late, "{report:?}");
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
 }
 
 #[tokio::test]
@@ -168,8 +179,8 @@ async fn what_never_answers_or_drips_is_cut_by_the_one_time_limit() {
         drop(stream);
     })
     .await;
-    let report = prober(&[]).probe(&get(), &to(silent), SHORT).await;
-    assert!(!report.passed && report.evidence.ends_with("waiting for the answer"), "{report:?}");
+    let report = prober().probe(&get(), &to(silent), SHORT).await;
+    assert!(report.verdict == Verdict::Failed && report.evidence.ends_with("waiting for the answer"), "{report:?}");
 
     let (dripping, _) = server(|mut stream, _| async move {
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
@@ -178,8 +189,8 @@ async fn what_never_answers_or_drips_is_cut_by_the_one_time_limit() {
         }
     })
     .await;
-    let report = prober(&[]).probe(&get(), &to(dripping), SHORT).await;
-    assert!(!report.passed && report.evidence.ends_with("the body was being read"), "{report:?}");
+    let report = prober().probe(&get(), &to(dripping), SHORT).await;
+    assert!(report.verdict == Verdict::Failed && report.evidence.ends_with("the body was being read"), "{report:?}");
 }
 
 #[tokio::test]
@@ -202,7 +213,7 @@ async fn only_the_first_mebibyte_of_a_huge_body_is_read_and_judged() {
     let mut probe = get();
     probe.expect.body_contains = Some("start".into());
     let report = probe_of(&probe, address).await;
-    assert!(report.passed, "{report:?}");
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
     assert!(report.steps.iter().any(|step| step.detail == "1048576 bytes read, the rest not asked for"), "{report:?}");
     assert!(sent.load(Ordering::Relaxed) < 50 * BODY, "the rest was not waited for");
 
@@ -226,7 +237,7 @@ async fn broken_answers_fail_in_words_of_their_own() {
         let (address, _) = answering(answer).await;
         let report = probe_of(&get(), address).await;
         let last = report.steps.last().unwrap();
-        assert!(!report.passed && last.name == step && !last.ok, "{report:?}");
+        assert!(report.verdict == Verdict::Failed && last.name == step && !last.ok, "{report:?}");
         assert!(!report.evidence.is_empty() && report.evidence.len() < 400, "{report:?}");
         assert!(!report.evidence.contains("http://") && !report.evidence.contains("s3cret"), "{report:?}");
     }
@@ -240,7 +251,10 @@ async fn a_reset_a_half_closed_connection_and_a_refusal_fail_at_once() {
     })
     .await;
     let report = probe_of(&get(), address).await;
-    assert!(!report.passed && report.steps[0].name == "request" && !report.evidence.contains("within"), "{report:?}");
+    assert!(
+        report.verdict == Verdict::Failed && report.steps[1].name == "request" && !report.evidence.contains("within"),
+        "{report:?}"
+    );
 
     let (half_closed, _) = server(|mut stream, _| async move {
         stream.shutdown().await.unwrap();
@@ -248,11 +262,14 @@ async fn a_reset_a_half_closed_connection_and_a_refusal_fail_at_once() {
     })
     .await;
     let report = probe_of(&get(), half_closed).await;
-    assert!(!report.passed && report.steps[0].name == "request" && !report.evidence.contains("within"), "{report:?}");
+    assert!(
+        report.verdict == Verdict::Failed && report.steps[1].name == "request" && !report.evidence.contains("within"),
+        "{report:?}"
+    );
 
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = probe_of(&get(), closed).await;
-    assert!(!report.passed && report.steps[0].name == "connect", "{report:?}");
+    assert!(report.verdict == Verdict::Failed && report.steps[0].name == "connect", "{report:?}");
     assert!(report.evidence.contains("refused"), "{report:?}");
 }
 
@@ -264,9 +281,9 @@ async fn each_probe_makes_a_connection_of_its_own() {
         std::future::pending::<()>().await;
     })
     .await;
-    let prober = prober(&[]);
+    let prober = prober();
     for _ in 0..3 {
-        assert!(prober.probe(&get(), &to(address), PATIENCE).await.passed);
+        assert!(prober.probe(&get(), &to(address), PATIENCE).await.verdict == Verdict::Passed);
     }
     assert_eq!(heads.lock().unwrap().len(), 3);
 }
@@ -298,7 +315,7 @@ async fn redirects_are_answers_unless_they_are_allowed_and_then_counted() {
     let mut probe = get();
     probe.redirects = 3;
     let report = probe_of(&probe, address).await;
-    assert_eq!((report.passed, &*report.evidence), (false, "more than 3 redirects"));
+    assert_eq!((report.verdict, &*report.evidence), (Verdict::Failed, "more than 3 redirects"));
     assert_eq!(heads.lock().unwrap().len(), 1 + 4);
 
     let (moved, heads) = server(|mut stream, count| async move {
@@ -308,7 +325,7 @@ async fn redirects_are_answers_unless_they_are_allowed_and_then_counted() {
     })
     .await;
     probe.headers = vec![("x-key".into(), "k3y".into())];
-    assert!(probe_of(&probe, moved).await.passed);
+    assert!(probe_of(&probe, moved).await.verdict == Verdict::Passed);
     let heads = heads.lock().unwrap();
     assert!(
         heads[1].starts_with("GET /new ") && heads[1].contains("k3y"),
@@ -328,11 +345,11 @@ async fn given_headers_never_reach_another_origin_and_a_container_cannot_send_th
         ("host".into(), "a".into()),
     ];
     let report = probe_of(&probe, first).await;
-    assert!(!report.passed && report.evidence.contains("another address"), "{report:?}");
+    assert!(report.verdict == Verdict::Failed && report.evidence.contains("another address"), "{report:?}");
     assert!(seen.lock().unwrap().is_empty());
 
     probe.url.host = UrlHost::Fixed("127.0.0.1".into());
-    assert!(probe_of(&probe, first).await.passed);
+    assert!(probe_of(&probe, first).await.verdict == Verdict::Passed);
     let head = seen.lock().unwrap()[0].to_lowercase();
     assert!(!head.contains("t0ken") && !head.contains("k3y") && head.contains(&format!("host: {other}")), "{head}");
 
@@ -344,8 +361,8 @@ async fn given_headers_never_reach_another_origin_and_a_container_cannot_send_th
 async fn a_name_that_does_not_resolve_is_named() {
     let mut probe = get();
     probe.url.host = UrlHost::Fixed("printer.local".into());
-    let report = prober(&[]).probe(&probe, &Endpoint { host: "printer.local".into(), port: 80 }, PATIENCE).await;
-    assert_eq!((report.passed, report.steps[0].name), (false, "resolve"));
+    let report = prober().probe(&probe, &Endpoint { host: "printer.local".into(), port: 80 }, PATIENCE).await;
+    assert_eq!((report.verdict, report.steps[0].name), (Verdict::Failed, "resolve"));
     assert!(report.evidence.contains("printer.local") && report.evidence.contains("multicast"), "{report:?}");
 }
 
@@ -358,8 +375,8 @@ async fn the_client_resolves_by_the_one_resolver() {
     // No other resolver of this machine knows the name.
     let resolver = Resolver::over(Clock::new(), dir.path().join("resolv.conf"), hosts);
     let endpoint = Endpoint { host: "shop.internal".into(), port: address.port() };
-    let report = HttpProber::new(resolver, &[]).unwrap().probe(&get(), &endpoint, PATIENCE).await;
-    assert!(report.passed, "{report:?}");
+    let report = over(resolver).probe(&get(), &endpoint, PATIENCE).await;
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
     assert_eq!(report.steps[0].detail, "127.0.0.1");
     assert!(heads.lock().unwrap()[0].contains("shop.internal"));
 }
@@ -369,65 +386,87 @@ async fn localhost_needs_no_name_server_and_head_no_body() {
     let (address, heads) = answering("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n").await;
     let mut probe = get();
     probe.method = HttpMethod::Head;
-    let report =
-        prober(&[]).probe(&probe, &Endpoint { host: "localhost".into(), port: address.port() }, PATIENCE).await;
-    assert!(report.passed, "{report:?}");
+    let report = prober().probe(&probe, &Endpoint { host: "localhost".into(), port: address.port() }, PATIENCE).await;
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
     assert_eq!(report.steps[0].name, "resolve");
     assert!(heads.lock().unwrap()[0].starts_with("HEAD "));
 }
 
-/// A private CA and a TLS server on loopback with a certificate of its for `name`, valid until `year`.
-fn tls_server(name: &str, year: i32) -> (CertificateDer<'static>, SocketAddr) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let leaf_key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new([name.to_owned()]).unwrap();
-    leaf.not_after = rcgen::date_time_ymd(year, 1, 1);
-    let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
-    tls::install_provider();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            let _refused = stream.read(&mut [0; 4096]);
-            let _refused = stream.write_all(ok_with("up").as_bytes());
-            let _refused = stream.flush();
-        }
-    };
-    std::thread::Builder::new().name("tls-server".to_owned()).spawn(serve).unwrap();
-    (ca.der().clone(), address)
+#[tokio::test]
+async fn over_tls_the_peer_is_verified_by_the_checks_own_trust() {
+    let root = Authority::root();
+    let trust = || Trust { roots: vec![root.der.clone()], ..Trust::default() };
+    let mut probe = get();
+    probe.url.https = true;
+    probe.trust = trust();
+    let ends = in_days(60);
+    let good = Peer::showing(&root.signs(&Wanted { ends, ..Wanted::default() }));
+    let report = probe_of(&probe, good.address).await;
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
+    let names: Vec<_> = report.steps.iter().map(|step| step.name).collect();
+    assert_eq!(names, ["connect", "tls", "request", "status", "body"]);
+    assert_eq!(report.certificate_expiry, Some(ends));
+
+    let wrong_name = Peer::showing(&root.signs(&Wanted { names: &["shop.example"], ..Wanted::default() }));
+    let expired = Peer::showing(&root.signs(&Wanted { begins: 0, ends: 86400, ..Wanted::default() }));
+    let cases = [
+        (Trust::default(), good.address, "an authority that is not trusted"),
+        (trust(), wrong_name.address, "not for 127.0.0.1: it bears shop.example"),
+        (trust(), expired.address, "ended 1970-01-02"),
+        (Trust { pins: vec![[0; 32]], ..trust() }, good.address, "not the pinned one"),
+    ];
+    for (trust, address, words) in cases {
+        probe.trust = trust;
+        let report = probe_of(&probe, address).await;
+        let last = report.steps.last().unwrap();
+        assert!(report.verdict == Verdict::Failed && last.name == "tls", "{report:?}");
+        assert!(report.evidence.contains(words), "{report:?}");
+    }
+    probe.trust = Trust { server_name: Some("shop.example".into()), ..trust() };
+    assert!(probe_of(&probe, wrong_name.address).await.verdict == Verdict::Passed);
 }
 
 #[tokio::test]
-async fn tls_is_verified_against_the_roots_given() {
+async fn a_server_that_wants_a_clients_certificate_is_told() {
+    let root = Authority::root();
     let mut probe = get();
     probe.url.https = true;
-    let (ca, address) = tls_server("127.0.0.1", 2090);
-    let report = prober(std::slice::from_ref(&ca)).probe(&probe, &to(address), PATIENCE).await;
-    assert!(report.passed, "{report:?}");
-
-    let (wrong_name_ca, wrong_name) = tls_server("shop.example", 2090);
-    let (expired_ca, expired) = tls_server("127.0.0.1", 2020);
-    let cases = [
-        (vec![], address, "UnknownIssuer"),
-        (vec![wrong_name_ca], wrong_name, "not valid for name"),
-        (vec![expired_ca], expired, "expired"),
-    ];
-    for (roots, address, words) in cases {
-        let report = prober(&roots).probe(&probe, &to(address), PATIENCE).await;
-        assert!(!report.passed && report.steps[0].name == "tls", "{report:?}");
-        assert!(report.evidence.contains(words), "{report:?}");
+    probe.trust = Trust { roots: vec![root.der.clone()], ..Trust::default() };
+    for versions in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let peer = Peer::speaking(&root.signs(&Wanted::default()), &[versions], Some(&root));
+        let report = probe_of(&probe, peer.address).await;
+        assert!(report.verdict == Verdict::Failed, "{report:?}");
+        assert!(report.evidence.contains("it requires a client's certificate"), "{report:?}");
     }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_bears_that_hosts_own_name() {
+    let root = Authority::root();
+    let other = Peer::showing(&root.signs(&Wanted::default()));
+    let (first, _) = answering(redirect(&format!("https://{}/", other.address))).await;
+    let mut probe = get();
+    probe.redirects = 1;
+    probe.url.host = UrlHost::Fixed("localhost".into());
+    probe.trust = Trust { roots: vec![root.der.clone()], pins: vec![], server_name: Some("shop.example".into()) };
+    let to = Endpoint { host: "localhost".into(), port: first.port() };
+    let report = prober().probe(&probe, &to, PATIENCE).await;
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
+    assert!(report.certificate_expiry.is_some());
+}
+
+#[tokio::test]
+async fn the_second_address_serves_where_the_first_refuses() {
+    let (address, _) = answering(ok_with("up")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.9 shop.internal\n127.0.0.1 shop.internal\n").unwrap();
+    let resolver = Resolver::over(Clock::new(), dir.path().join("resolv.conf"), hosts);
+    let endpoint = Endpoint { host: "shop.internal".into(), port: address.port() };
+    let report = over(resolver).probe(&get(), &endpoint, PATIENCE).await;
+    assert!(report.verdict == Verdict::Passed, "{report:?}");
+    assert_eq!(report.steps[0].detail, "127.0.0.9 127.0.0.1");
+    assert_eq!(report.steps[1].detail, format!("to {address}"));
 }
 
 #[tokio::test]
@@ -442,6 +481,74 @@ async fn https_to_what_speaks_no_tls_fails_in_the_handshake() {
     });
     let mut probe = get();
     probe.url.https = true;
-    let report = prober(&[]).probe(&probe, &to(address), PATIENCE).await;
-    assert!(!report.passed && report.steps[0].name == "tls", "{report:?}");
+    let report = prober().probe(&probe, &to(address), PATIENCE).await;
+    assert!(report.verdict == Verdict::Failed && report.steps[1].name == "tls", "{report:?}");
+}
+
+/// A check whose header and expected text are made of a credential, and the values in use.
+fn of_a_credential() -> (HttpProbe, HttpProber, CredentialValues) {
+    let source = "[services.web]\ncontainer = \"web\"\n[[services.web.checks]]\ntype = \"http\"\nurl = \"http://{address}/\"\n\
+                  headers = { x-key = \"${credential:api}\" }\nexpect = { body_contains = \"is ${credential:api.user}\" }\n\
+                  [credentials.api]\ntype = \"directory\"\npath = \"/run/secrets\"\n";
+    let config = crate::config::decode("iaso.toml", source, &|_| None).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let Probe::Http(probe) = &*config.services["web"].checks[0].probe else { panic!() };
+    let values = CredentialValues::default();
+    let connector = Connector::new(Resolver::system(Clock::new()), TlsClients::new(Clock::new()));
+    (probe.clone(), HttpProber::new(connector, Some(values.clone())), values)
+}
+
+fn fields(value: &str, user: &str) -> BTreeMap<String, Secret> {
+    [("value", value), ("user", user)].map(|(name, text)| (name.to_owned(), text.into())).into()
+}
+
+#[tokio::test]
+async fn each_run_takes_the_value_that_is_in_use_then() {
+    let (address, heads) = server(|mut stream, _| async move {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nthis is me";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    let (probe, prober, values) = of_a_credential();
+    let asked = || heads.lock().unwrap().len();
+    let report = prober.probe(&probe, &to(address), PATIENCE).await;
+    assert_eq!((report.verdict, asked()), (Verdict::Pending, 0), "{report:?}");
+    assert_eq!(report.evidence, "the credential api has no value yet: `iaso credentials` tells why");
+    for (count, key) in [(1, "the-first-key"), (2, "the-second-key")] {
+        values.put(&"api".into(), Some(fields(key, "me")), None);
+        let report = prober.probe(&probe, &to(address), PATIENCE).await;
+        assert_eq!((report.verdict, asked()), (Verdict::Passed, count), "{report:?}");
+        assert!(heads.lock().unwrap()[count - 1].contains(&format!("x-key: {key}\r\n")));
+        assert!(!format!("{report:?} {probe:?} {values:?}").contains(key), "{report:?}");
+    }
+    // While another takes its place, the one or the other is right; afterwards the one that is in use alone.
+    for (other, verdict) in [(Some(fields("the-third-key", "me")), Verdict::Passed), (None, Verdict::Failed)] {
+        values.put(&"api".into(), Some(fields("the-second-key", "nobody")), other);
+        let report = prober.probe(&probe, &to(address), PATIENCE).await;
+        assert_eq!(report.verdict, verdict, "{report:?}");
+        assert!(!format!("{report:?} {values:?}").contains("the-third-key"), "{report:?}");
+    }
+    assert_eq!(heads.lock().unwrap().iter().filter(|head| head.contains("the-third-key")).count(), 1);
+    values.put(&"api".into(), Some(fields("key", "somebody-else")), None);
+    let report = prober.probe(&probe, &to(address), PATIENCE).await;
+    assert!(report.verdict == Verdict::Failed && !format!("{report:?}").contains("somebody"), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_a_credential_holds_is_no_fault_of_the_service() {
+    let (probe, keeping, values) = of_a_credential();
+    let nobody = Endpoint { host: "127.0.0.1".to_owned(), port: 1 };
+    for (held, words) in [
+        (
+            fields("two\nlines", "me"),
+            "the header x-key has a value that cannot be sent, with what the credential api holds",
+        ),
+        (BTreeMap::from([("value".to_owned(), "key".into())]), "the credential api has no field \"user\""),
+    ] {
+        values.put(&"api".into(), Some(held), None);
+        let report = keeping.probe(&probe, &nobody, PATIENCE).await;
+        assert_eq!((report.verdict, report.evidence.as_str()), (Verdict::Pending, words));
+    }
+    // As in `iaso probe`, which keeps none.
+    let alone = prober().probe(&probe, &nobody, PATIENCE).await;
+    assert!(alone.verdict == Verdict::Pending && alone.evidence.starts_with("only the daemon knows"), "{alone:?}");
 }

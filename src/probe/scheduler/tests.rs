@@ -3,7 +3,10 @@ use std::sync::Mutex;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::config::validated::{HttpExpect, HttpMethod, HttpProbe, UrlHost, UrlTemplate};
+use crate::config::validated::{HttpExpect, HttpMethod, HttpProbe, Trust, UrlHost, UrlTemplate};
+use crate::probe::address::Endpoint;
+use crate::probe::example::probers;
+use crate::probe::prober::prober;
 
 /// The moments at which each check's runs began.
 type Starts = Arc<Mutex<Vec<(u16, Instant)>>>;
@@ -14,9 +17,20 @@ fn planned(check: u16, interval: Duration) -> Planned {
     Planned {
         check: CheckId(check),
         name: format!("check-{check}"),
-        probe: Probe::Http(HttpProbe { url, method: HttpMethod::Get, headers: vec![], redirects: 0, expect }),
+        probe: Arc::new(Probe::Http(HttpProbe {
+            url,
+            method: HttpMethod::Get,
+            headers: vec![],
+            redirects: 0,
+            expect,
+            trust: Trust::default(),
+        })),
         instance: Instance { container: 1, started: 1 },
-        endpoint: Ok(Endpoint { host: "127.0.0.1".to_owned(), port: 1 }),
+        since: Mono(0),
+        service: "web".into(),
+        host: HostId(0),
+        container: "c0".into(),
+        way: Ok(Way::Port(Endpoint { host: "127.0.0.1".to_owned(), port: 1 })),
         timeout: Duration::from_secs(5),
         interval,
     }
@@ -115,8 +129,8 @@ async fn hung_probes_delay_nobody_and_are_cut_in_the_end() {
     let mut cut = BTreeMap::new();
     while cut.len() < 3 {
         let finished = results.recv().await.unwrap();
-        assert_eq!(finished.passed, finished.check.0 >= 3);
-        if !finished.passed {
+        assert_eq!(finished.verdict == Verdict::Passed, finished.check.0 >= 3);
+        if finished.verdict == Verdict::Failed {
             cut.insert(finished.check.0, finished.evidence);
         }
     }
@@ -144,7 +158,7 @@ async fn a_probe_that_panics_is_a_failed_check_and_counted() {
     let mut verdicts = BTreeMap::new();
     while verdicts.len() < 3 {
         let finished = results.recv().await.unwrap();
-        verdicts.insert(finished.check.0, finished.passed);
+        verdicts.insert(finished.check.0, finished.verdict == Verdict::Passed);
     }
     assert_eq!(verdicts, BTreeMap::from([(0, false), (1, false), (2, true)]));
     assert!(tasks.panics()["probe"] >= 2);
@@ -224,7 +238,7 @@ async fn another_life_cuts_the_run_of_the_old_one() {
     let asked = Instant::now();
     handle.set(ONE, vec![check]);
     let finished = results.recv().await.unwrap();
-    assert_eq!((finished.instance.started, finished.passed), (2, true));
+    assert_eq!((finished.instance.started, finished.verdict), (2, Verdict::Passed));
     assert!(asked.elapsed() < Duration::from_secs(2));
     assert_eq!(Arc::strong_count(&socket), 2, "what the cut run held is free, though its time was not up");
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -279,11 +293,10 @@ async fn it_ends_when_asked_and_when_nobody_takes_results() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_without_a_way_fails_and_names_the_cure() {
-    let resolver = crate::system::resolver::Resolver::system(Clock::new());
-    let (_tasks, handle, mut results) = start(prober(HttpProber::new(resolver, &[]).unwrap()), 16);
+    let (_tasks, handle, mut results) = start(prober(probers()), 16);
     let mut check = planned(0, Duration::from_secs(10));
-    check.endpoint = Err(NoAddress::NotPublished(80));
+    check.way = Err(NoAddress::NotPublished(80));
     handle.set(ONE, vec![check]);
     let finished = results.recv().await.unwrap();
-    assert!(!finished.passed && finished.evidence.contains("publish it"), "{}", finished.evidence);
+    assert!(finished.verdict == Verdict::Failed && finished.evidence.contains("publish it"), "{}", finished.evidence);
 }

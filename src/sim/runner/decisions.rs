@@ -58,6 +58,7 @@ impl Runner<'_> {
                 let plan = probes.plan;
                 self.plan(millis(every), Due::Probe(service, plan));
             }
+            Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
             Action::Answer { .. } => {}
         }
     }
@@ -111,6 +112,7 @@ impl Runner<'_> {
         }
         self.books.call(&self.world, &detail, operation, &spec);
         self.report.operations += 1;
+        self.report.for_credentials += u64::from(matches!(operation.cause, Cause::Credential { .. }));
         let ticket = self.world.begin_change(id, &change, operation.stop_grace);
         if let Some(iaso) = &mut self.iaso {
             iaso.calls.insert(ticket, (service, attempt));

@@ -51,6 +51,20 @@ impl Runner<'_> {
         self.take(news);
     }
 
+    /// Another configuration, with fewer places for operations where nothing is watched.
+    pub(super) fn reload(&mut self, discovery: bool) {
+        let mut config = config();
+        config.discovery.enabled = discovery;
+        config.fleet.max_concurrent = if discovery { config.fleet.max_concurrent } else { 1 };
+        self.config = Arc::new(config);
+        let (now, fleet) = (self.now(), self.config.fleet);
+        let Some(iaso) = &mut self.iaso else { return };
+        let news = iaso.fleet.reload(Arc::clone(&self.config), now);
+        self.step(Input::Rules { fleet });
+        self.take(news);
+        self.step(Input::Tick);
+    }
+
     pub(super) fn take(&mut self, news: News) {
         for input in news.inputs {
             self.step(input);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iaso_policy::action::{Cause, Operation};
-use iaso_policy::id::Identity;
+use iaso_policy::id::{Identity, RolloutId};
 use iaso_policy::spec::{Budget, FleetSpec, ServiceSpec};
 
 use crate::engine::ContainerDetail;
@@ -16,14 +16,26 @@ pub(super) struct Books {
     calls: BTreeMap<Identity, Vec<i64>>,
     /// Charges that Iaso could only remember and that died with it: so many more calls may follow.
     lost: BTreeMap<Identity, u32>,
-    /// Stopped by a person in a way that no event tells: killed outright, or stopped when it did not run.
+    /// Stopped by a person in a way that no event tells: killed outright, or stopped when it did not run, or behind another
+    /// operation that does not end.
     untold: BTreeSet<u128>,
+    /// Who was told of a credential's change, or of its undoing.
+    told: BTreeSet<(RolloutId, bool, u128)>,
+    /// Rollouts and undoings that have ended.
+    ended: BTreeSet<(RolloutId, bool)>,
     pub(super) problems: Vec<String>,
 }
 
 impl Books {
     pub(super) fn charge_lost(&mut self, identity: &Identity) {
         *self.lost.entry(identity.clone()).or_default() += 1;
+    }
+
+    /// Hears that a rollout, or its undoing, is over; it may be so once.
+    pub(super) fn rolled_out(&mut self, at: i64, rollout: RolloutId, undo: bool) {
+        if !self.ended.insert((rollout, undo)) {
+            self.problems.push(format!("{at} ms: {rollout:?} ended twice"));
+        }
     }
 
     /// Hears what a person is about to do to a container.
@@ -38,12 +50,23 @@ impl Books {
 
     /// Judges a call to the engine at the moment when it is made.
     pub(super) fn call(&mut self, world: &World, detail: &ContainerDetail, operation: &Operation, spec: &ServiceSpec) {
-        if operation.cause != Cause::Recovery {
+        let at = world.now();
+        if let Cause::Credential { rollout, undo, .. } = operation.cause
+            && !self.told.insert((rollout, undo, detail.id.short()))
+        {
+            self.problems.push(format!("{at} ms: {} learns twice of one change, {rollout:?}", detail.name));
+        }
+        if operation.cause == Cause::Operator {
             return;
         }
-        let at = world.now();
-        let mut object =
-            |what: &str| self.problems.push(format!("{at} ms: {what}: {:?} of {}", operation.step, detail.name));
+        let mut object = |what: &str| {
+            self.problems.push(format!(
+                "{at} ms: {what}: {:?} of {} ({})",
+                operation.step,
+                detail.name,
+                operation.cause.name()
+            ));
+        };
         if let Some(truth) = world.truth(detail.id.short()) {
             if truth.stopped_by_person && !truth.running && !self.untold.contains(&detail.id.short()) {
                 object("a person had stopped it");
@@ -54,6 +77,9 @@ impl Books {
         }
         if is_exempt(detail) || !is_asked_for(detail) {
             object("it is none of Iaso's");
+        }
+        if operation.cause != Cause::Recovery {
+            return;
         }
         self.calls.entry(spec.identity.clone()).or_default().push(at);
         let spent = |calls: &[i64], budget: Budget| {

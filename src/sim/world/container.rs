@@ -117,6 +117,7 @@ impl Container {
             networks: BTreeMap::from([("bridge".to_owned(), addresses)]),
             network_mode: "bridge".to_owned(),
             ports: published.into_iter().collect(),
+            mounts: Vec::new(),
         }
     }
 
@@ -158,6 +159,7 @@ impl Container {
             running: self.alive(),
             paused: self.phase == Phase::Paused,
             serves: self.probe(now, self.script.port).passes(Duration::from_secs(5)),
+            busy: self.running.is_some(),
             stopped_by_person: self.stopped_by_person,
             lives: self.life,
             changes: self.changes,

@@ -91,6 +91,8 @@ pub struct Truth {
     pub paused: bool,
     /// It runs and answers a probe as a healthy one does.
     pub serves: bool,
+    /// The engine is at work on it: whatever else is asked for waits, and no event tells of it.
+    pub busy: bool,
     /// A person stopped or killed it and nobody but Iaso has started it since.
     pub stopped_by_person: bool,
     /// Starts so far, failed ones included.

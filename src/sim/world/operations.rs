@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::container::millis;
 use super::{Due, Exit, Happening, Phase, Power, Ticket, World};
-use crate::engine::{Change, Changed, EngineError, EventAction};
+use crate::engine::{Change, Changed, EngineError, EventAction, ExecOutput};
 use crate::sim::script::{Cure, OnStop};
 
 /// The grace of a stop that names none.
@@ -54,8 +54,7 @@ impl World {
 
     pub(super) fn take_up(&mut self, ticket: Ticket, id: u128, change: &Change, grace: Option<Duration>) {
         if self.faults.denies(self.now) {
-            let denied = EngineError::NotPermitted("the simulated proxy denies changes".to_owned());
-            return self.answer(Some(ticket), Err(denied));
+            return self.answer(Some(ticket), Err(denied()));
         }
         let Some(container) = self.containers.get_mut(&id) else {
             return self.answer(Some(ticket), Err(EngineError::NotFound));
@@ -69,7 +68,7 @@ impl World {
                 let result = self.signal_on_request(id, *signal).map(|()| Changed::Done);
                 return self.answer(Some(ticket), result);
             }
-            Change::Exec(command) => return self.exec(ticket, id, command),
+            Change::Exec(command) => return self.exec_on_request(ticket, id, command),
         };
         self.begin(id, Operation { kind, ticket: Some(ticket), grace_ms: grace.map(millis) });
     }
@@ -166,26 +165,41 @@ impl World {
         }
     }
 
-    /// `docker exec`. `true` and `false` end as everywhere and there is no file to run by its path; any other command asks
-    /// the container's program, and ends well if that serves.
-    fn exec(&mut self, ticket: Ticket, id: u128, command: &[String]) {
-        let now = self.now;
-        let Some(c) = self.containers.get_mut(&id) else { return };
-        if c.phase != Phase::Running {
-            let why = "the container is not running, or is paused";
-            return self.answer(Some(ticket), Err(EngineError::Conflict(why.to_owned())));
-        }
-        let command = command.first().map_or("", String::as_str);
-        if command.is_empty() || command.contains('/') {
-            let message = format!("{command:?}: no such file or directory");
-            return self.answer(Some(ticket), Err(EngineError::Failed { status: 400, message }));
-        }
-        if c.script.cures.contains(&Cure::Exec) {
+    /// `docker exec` as a change: what may cure.
+    fn exec_on_request(&mut self, ticket: Ticket, id: u128, command: &[String]) {
+        let runs = self.exec(id, command).is_ok();
+        if let Some(c) = self.containers.get_mut(&id).filter(|c| runs && c.script.cures.contains(&Cure::Exec)) {
             c.cure();
         }
-        let ends_well = command == "true" || (command != "false" && c.truth(now).serves);
-        let result = if ends_well { Changed::Done } else { Changed::CommandFailed(1) };
-        self.answer(Some(ticket), Ok(result));
+        let result = self.exec(id, command).map(|output| match output.code {
+            0 => Changed::Done,
+            code => Changed::CommandFailed(code),
+        });
+        self.answer(Some(ticket), result);
+    }
+
+    /// `docker exec`. `true` and `false` end as everywhere and there is no file to run by its path; any other command asks
+    /// the container's program, and ends well if that serves.
+    ///
+    /// # Errors
+    /// As a real engine's; a proxy that denies changes denies this too.
+    pub fn exec(&self, id: u128, command: &[String]) -> Result<ExecOutput, EngineError> {
+        if self.faults.denies(self.now) {
+            return Err(denied());
+        }
+        let container = self.containers.get(&id).ok_or(EngineError::NotFound)?;
+        match container.phase {
+            Phase::Running => {}
+            Phase::Paused => return Err(EngineError::ContainerPaused),
+            Phase::Created | Phase::Waiting(_) | Phase::Exited(_) => return Err(EngineError::ContainerStopped),
+        }
+        let program = command.first().map_or("", String::as_str);
+        if program.is_empty() || program.contains('/') {
+            let message = format!("{program:?}: no such file or directory");
+            return Err(EngineError::CannotExecute { code: 127, message });
+        }
+        let ends_well = program == "true" || (program != "false" && container.truth(self.now).serves);
+        Ok(ExecOutput { code: i64::from(!ends_well), output: format!("{}\n", command.join(" ")) })
     }
 
     pub(super) fn grace_over(&mut self, id: u128, life: u32) {
@@ -309,6 +323,10 @@ impl World {
         let after = PROMPT_MS + self.faults.answer_delay(self.now);
         self.after(after, Due::Answer { ticket, result });
     }
+}
+
+fn denied() -> EngineError {
+    EngineError::NotPermitted("the simulated proxy denies changes".to_owned())
 }
 
 pub(super) fn unreachable_engine() -> EngineError {

@@ -426,7 +426,7 @@ fn what_can_be_run_in_a_container() {
     assert_eq!(run_in_it("true"), Ok(Changed::Done));
     assert_eq!(run_in_it("check"), Ok(Changed::Done));
     assert_eq!(run_in_it("false"), Ok(Changed::CommandFailed(1)));
-    assert!(matches!(run_in_it("/bin/true"), Err(EngineError::Failed { status: 400, .. })));
+    assert!(matches!(run_in_it("/bin/true"), Err(EngineError::CannotExecute { code: 127, .. })));
 }
 
 #[test]

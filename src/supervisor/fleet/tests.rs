@@ -2,6 +2,7 @@ use iaso_policy::input::EngineHealth;
 use iaso_policy::time::{Boot, Wall};
 
 use super::*;
+use crate::engine::scripted::{id, running};
 
 const HOST: HostId = HostId(0);
 const RUNNING: ContainerState = ContainerState::Running(EngineHealth::None);
@@ -9,36 +10,20 @@ const RUNNING: ContainerState = ContainerState::Running(EngineHealth::None);
 fn fleet() -> Fleet {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[services.web]\ncontainer = \"web\"\n").unwrap();
-    let config = crate::config::load(Some(file.path()), &|_| None).unwrap().config;
+    let config = crate::config::load(Some(file.path()), &BTreeMap::new()).unwrap().config;
     Fleet::new(Arc::new(config), None)
 }
 
 fn detail(state: ContainerState, started: i64) -> ContainerDetail {
-    ContainerDetail {
-        id: ContainerId::new(&"a".repeat(64)).unwrap(),
-        name: "web".to_owned(),
-        image: "web:1".to_owned(),
-        labels: BTreeMap::new(),
-        state,
-        started,
-        finished: 0,
-        oom_killed: false,
-        restart: iaso_policy::input::RestartPolicy::No,
-        restart_count: 0,
-        auto_remove: false,
-        healthcheck: None,
-        stop_signal: 15,
-        stop_grace: None,
-        networks: BTreeMap::new(),
-        network_mode: "bridge".to_owned(),
-        ports: Vec::new(),
-    }
+    ContainerDetail { state, ..running(id('a'), started) }
 }
 
 /// What is told of an event after which the container is found in this state.
 fn told(fleet: &mut Fleet, action: EventAction, found: ContainerState, at: i64) -> Vec<Input> {
     let detail = detail(found, if found == ContainerState::Created { 0 } else { 5 });
-    let event = EngineEvent { container: detail.id.clone(), name: None, labels: BTreeMap::new(), time: 6, action };
+    // It started at 5.
+    let time = if action == EventAction::Create { 4 } else { 6 };
+    let event = EngineEvent { container: detail.id.clone(), name: None, labels: BTreeMap::new(), time, action };
     let now = Now { mono: Mono(at), wall: Wall(at), boot: Boot(1) };
     fleet.event(HOST, &event, Some(detail), Mono(at), now).inputs
 }
@@ -49,12 +34,60 @@ fn is_change(input: &Input) -> bool {
 
 #[test]
 fn a_creation_is_waited_for_only_until_the_container_was_started() {
-    assert!(told(&mut fleet(), EventAction::Create, ContainerState::Created, 1).iter().any(is_change));
-    for found in [RUNNING, ContainerState::Exited(3)] {
-        let inputs = told(&mut fleet(), EventAction::Create, found, 1);
-        assert!(!inputs.iter().any(is_change), "{inputs:?}");
+    for found in [ContainerState::Created, RUNNING, ContainerState::Exited(3)] {
+        let mut fleet = fleet();
+        let inputs = told(&mut fleet, EventAction::Create, found, 1);
+        assert!(inputs.iter().any(is_change), "{inputs:?}");
+        // As if it had been asked for at once, however late the answer came.
+        let seen: Vec<State> = inputs.iter().filter_map(seen).collect();
+        assert_eq!(seen, [State::Created], "{found:?}");
     }
     assert!(told(&mut fleet(), EventAction::Rename, RUNNING, 1).iter().any(is_change));
+}
+
+/// What is seen of a container.
+fn seen(input: &Input) -> Option<State> {
+    if let Input::Seen { sight, .. } = input { Some(sight.state) } else { None }
+}
+
+/// Its creation is told with what it was when the engine answered at last, and the rest without.
+#[test]
+fn one_that_died_before_it_could_be_asked_for_is_seen_created_running_and_dead() {
+    let mut fleet = fleet();
+    told(&mut fleet, EventAction::Create, ContainerState::Exited(3), 1);
+    let now = Now { mono: Mono(2), wall: Wall(2), boot: Boot(1) };
+    let mut bare = |action, time| {
+        let event = EngineEvent { container: id('a'), name: None, labels: BTreeMap::new(), time, action };
+        fleet.event(HOST, &event, None, Mono(2), now).inputs.iter().find_map(seen)
+    };
+    assert_eq!(bare(EventAction::Start, 6), Some(State::Running(EngineHealth::None)));
+    assert_eq!(bare(EventAction::Die(3), 7), Some(State::Exited { code: 3, witness: Witness::Event }));
+}
+
+/// The next event of the container is there before the answer to what it is: then its creation, or its renaming, is told
+/// without.
+#[test]
+fn what_a_list_found_started_already_is_not_waited_for() {
+    let bare = |action, at| EngineEvent {
+        container: detail(RUNNING, 5).id,
+        name: None,
+        labels: BTreeMap::new(),
+        time: at,
+        action,
+    };
+    let now = Now { mono: Mono(1), wall: Wall(1), boot: Boot(1) };
+    for found in [detail(RUNNING, 5), detail(ContainerState::Exited(3), 5)] {
+        for action in [EventAction::Create, EventAction::Rename] {
+            let mut fleet = fleet();
+            fleet.listed(HOST, vec![found.clone()], Mono(1), now);
+            let inputs = fleet.event(HOST, &bare(action, 4), None, Mono(2), now).inputs;
+            assert!(!inputs.iter().any(is_change), "{action:?}: {inputs:?}");
+        }
+    }
+    let mut fleet = fleet();
+    fleet.listed(HOST, vec![detail(ContainerState::Created, 0)], Mono(1), now);
+    let inputs = fleet.event(HOST, &bare(EventAction::Create, 4), None, Mono(2), now).inputs;
+    assert!(inputs.iter().any(is_change), "one that is to be started is waited for: {inputs:?}");
 }
 
 #[test]
@@ -67,4 +100,58 @@ fn one_that_was_started_is_seen_running_however_short_its_life() {
     let inputs = told(&mut fleet, EventAction::Die(3), ContainerState::Exited(3), 3);
     let died = |input: &Input| matches!(input, Input::Seen { sight, .. } if sight.state == State::Exited { code: 3, witness: Witness::Event });
     assert!(inputs.iter().any(died), "{inputs:?}");
+}
+
+#[test]
+fn the_proxy_that_iaso_talks_through_is_never_a_target() {
+    let exempt = |url: &str, change: fn(&mut ContainerDetail)| {
+        let text = format!("[hosts.local]\nurl = \"{url}\"\n[services.web]\ncontainer = \"web\"\n");
+        let config = crate::config::decode("iaso.toml", &text, &|_| None).unwrap();
+        let label = |key: &str, value: &str| (format!("com.docker.compose.{key}"), value.to_owned());
+        let own = ContainerDetail {
+            id: ContainerId::new(&"b".repeat(64)).unwrap(),
+            name: "iaso".to_owned(),
+            labels: [label("project", "shop"), label("service", "iaso")].into(),
+            ..detail(RUNNING, 5)
+        };
+        let mut fleet = Fleet::new(Arc::new(config), Some(own.id.clone()));
+        let mut found = detail(RUNNING, 5);
+        found.labels = [label("project", "shop"), label("service", "front")].into();
+        change(&mut found);
+        let now = Now { mono: Mono(1), wall: Wall(1), boot: Boot(1) };
+        let inputs = fleet.listed(HOST, vec![own, found], Mono(1), now).inputs;
+        inputs.into_iter().find_map(|input| match input {
+            Input::Described { container, .. } => Some(container.exempt),
+            _ => None,
+        })
+    };
+    let itself = Some(Some(iaso_policy::input::Exempt::Itself));
+    assert_eq!(exempt("tcp://web:2375", |_| ()), itself, "by its name");
+    assert_eq!(exempt("tcp://front:2375", |_| ()), itself, "by its service");
+    let elsewhere =
+        |found: &mut ContainerDetail| _ = found.labels.insert("com.docker.compose.project".into(), "x".into());
+    assert_eq!(exempt("tcp://front:2375", elsewhere), Some(None), "another project's service");
+    let addressed = |found: &mut ContainerDetail| _ = found.networks.insert("n".into(), vec![[10, 0, 0, 2].into()]);
+    assert_eq!(exempt("tcp://10.0.0.2:2375", addressed), itself, "by its address");
+    let published = |found: &mut ContainerDetail| found.ports.push((2375, [127, 0, 0, 1].into(), 9999));
+    assert_eq!(exempt("tcp://127.0.0.1:9999", published), itself, "by its published port");
+    assert_eq!(exempt("tcp://127.0.0.1:2375", published), Some(None));
+    assert_eq!(exempt("unix:///var/run/docker.sock", |_| ()), Some(None));
+}
+
+#[test]
+fn a_label_takes_no_name_of_the_file_s_whichever_container_comes_first() {
+    let mut fleet = fleet();
+    let now = Now { mono: Mono(1), wall: Wall(1), boot: Boot(1) };
+    let labels = [("iaso.enable", "true"), ("iaso.name", "web")];
+    let impostor = ContainerDetail {
+        id: ContainerId::new(&"b".repeat(64)).unwrap(),
+        name: "impostor".to_owned(),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ..detail(RUNNING, 5)
+    };
+    fleet.listed(HOST, vec![impostor, detail(RUNNING, 5)], Mono(1), now);
+    let named = |name| fleet.named(name).map(|id| fleet.service(id).unwrap().subject.identity.to_string());
+    assert_eq!(named("web").as_deref(), Some("local//web"));
+    assert_eq!(named("web-impostor").as_deref(), Some("local//impostor"));
 }

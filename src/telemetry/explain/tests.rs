@@ -1,5 +1,5 @@
 use iaso_policy::action::{Charge, Trouble};
-use iaso_policy::id::{CheckId, Instance};
+use iaso_policy::id::{CheckId, Instance, ServiceId};
 use iaso_policy::input::Outcome;
 use iaso_policy::record::{Ending, Verdict};
 use iaso_policy::spec::Step;
@@ -195,7 +195,7 @@ fn stopped_by_a_person() {
         "\
 web is stopped since 2026-02-28 13:00:00 (25 h 0 min).
   Container web (0123456789ab) of image shop:1 on host local.
-Now: nothing (operator_stopped, since 13:59:00 (60 s)). Somebody stopped its container on purpose; starting it puts it back \
+Now: nothing (operator_stopped, since 13:59:00 (60 s)). Somebody stopped its container on purpose, or is stopping it; starting it puts it back \
          under Iaso's care.
 Next: nothing, until that changes.
 "
@@ -245,11 +245,31 @@ Next: nothing, until that changes.
 }
 
 #[test]
+fn a_check_that_cannot_be_made() {
+    let mut web = service("web");
+    (web.checks[0].pending, web.checks[0].evidence) = (true, Some("the credential api has no value yet".into()));
+    let told = text(&web, &[]);
+    assert!(told.contains("  Check api (http) cannot be made: the credential api has no value yet.\n"), "{told}");
+}
+
+#[test]
+fn who_waits_for_whom() {
+    let mut seen = snapshot();
+    let (mut web, mut db) = (broken("web", Trouble::EngineUnhealthy), broken("db", Trouble::EngineUnhealthy));
+    (web.view.service, db.view.service) = (ServiceId(1), ServiceId(2));
+    web.view.hold = held(Hold::Dependency, None).map(|hold| HoldView { behind: Some(ServiceId(2)), ..hold });
+    seen.services = vec![db.clone().into(), web.clone().into()];
+    let told = |service| explain(&seen, service, &[], at(0), &TimeZone::UTC).facts;
+    assert!(told(&web).contains(&"It waits for db, which is unhealthy.".to_owned()), "{:?}", told(&web));
+    assert!(told(&db).contains(&"Held until it is well: web.".to_owned()), "{:?}", told(&db));
+}
+
+#[test]
 fn observing() {
     let mut web = broken("web", Trouble::Exited { code: 1 });
     web.view.hold = held(Hold::Observe, None);
     web.view.next_step = Some(Step::Start);
-    let would = Event::Held { reason: Hold::Observe, until: None, step: Some(Step::Start) };
+    let would = Event::Held { reason: Hold::Observe, until: None, step: Some(Step::Start), behind: None };
     let text = text(&web, &[record(-110, would)]);
     let end = "\
 So far:

@@ -1,0 +1,312 @@
+//! Root first (law 3): nothing is recovered while what it needs is down, being recovered, or not yet stable. Whoever waited
+//! follows when that is firm again; whoever got well by then is not touched.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::{Action, Trouble};
+use crate::id::{CheckId, Instance, ServiceId};
+use crate::input::{EngineHealth, State};
+use crate::policy::Policy;
+use crate::record::Hold;
+use crate::service::{Doing, Down, Service, check_id};
+use crate::spec::{Condition, Need, OnFailure};
+use crate::time::Mono;
+
+/// What was asked how it is has so long to answer: longer than any probe may take. Then nobody waits for it any more.
+const ANSWERED_BY: Duration = Duration::from_secs(90);
+
+/// What many need is asked for all of them, not more often than this. What was seen this shortly before an outage was noticed
+/// counts as seen after it began.
+const ASKED_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Who needs whom.
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Graph {
+    needs: BTreeMap<ServiceId, Vec<Need>>,
+    needed_by: BTreeMap<ServiceId, BTreeSet<ServiceId>>,
+    /// When each was last asked how it is.
+    asked: BTreeMap<ServiceId, Mono>,
+}
+
+/// How a service stands for those who need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Footing {
+    /// Nobody knows, or there is none. That holds nobody: one host that cannot be reached never delays another.
+    Unknown,
+    /// It does not run, is broken or failing, or is being recovered.
+    Down,
+    /// It has done its work.
+    Completed,
+    /// It runs, and nothing has spoken for it yet.
+    Starting,
+    /// It runs well.
+    Firm,
+}
+
+/// A footing, of which life, and since when it is known to be so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    footing: Footing,
+    life: Option<Instance>,
+    /// When the oldest of what speaks for it began.
+    told: Mono,
+    /// When it holds nobody any more, though nothing is heard of it.
+    free_at: Option<Mono>,
+}
+
+/// What a walk down the needs of a service came to.
+struct Walk {
+    /// The root of what is not met.
+    root: Option<ServiceId>,
+    /// When that may have changed by itself.
+    until: Option<Mono>,
+    /// What is met as far as it was last seen before the outage began.
+    stale: BTreeSet<ServiceId>,
+}
+
+/// Why a service that could be recovered waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Barrier {
+    /// For whom: the root, whose own needs are met.
+    pub(crate) behind: ServiceId,
+    pub(crate) until: Option<Mono>,
+}
+
+impl Graph {
+    fn set(&mut self, service: ServiceId, needs: Vec<Need>) {
+        for needed in self.needs.remove(&service).iter().flatten().flat_map(|need| &need.on) {
+            if let Some(dependents) = self.needed_by.get_mut(needed) {
+                dependents.remove(&service);
+                if dependents.is_empty() {
+                    self.needed_by.remove(needed);
+                }
+            }
+        }
+        for needed in needs.iter().flat_map(|need| &need.on) {
+            self.needed_by.entry(*needed).or_default().insert(service);
+        }
+        if !needs.is_empty() {
+            self.needs.insert(service, needs);
+        }
+    }
+
+    pub(crate) fn of(&self, service: ServiceId) -> &[Need] {
+        self.needs.get(&service).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_needed(&self, service: ServiceId) -> bool {
+        self.needed_by.contains_key(&service)
+    }
+
+    /// Whoever needs this one, directly or through others; not itself.
+    fn dependents(&self, service: ServiceId) -> BTreeSet<ServiceId> {
+        let mut found = BTreeSet::new();
+        let mut next = Vec::from([service]);
+        while let Some(id) = next.pop() {
+            let direct = self.needed_by.get(&id).into_iter().flatten();
+            next.extend(direct.filter(|dependent| **dependent != service && found.insert(**dependent)));
+        }
+        found
+    }
+}
+
+impl Policy {
+    /// What a service needs from now on.
+    pub(crate) fn need(&mut self, service: ServiceId, needs: Vec<Need>, out: &mut Vec<Action>) {
+        if needs.is_empty() {
+            self.shared.needy.remove(&service);
+        } else {
+            self.shared.needy.insert(service);
+        }
+        self.graph.set(service, needs);
+        self.with(service, out, |service, turn| {
+            if service.trouble.is_some() {
+                service.review(turn, None);
+            }
+        });
+        self.compare_lives(service, out);
+    }
+
+    /// Decides for those whose needs decide, and wakes those who waited for what has moved.
+    pub(crate) fn root_first(&mut self, out: &mut Vec<Action>) {
+        loop {
+            if let Some(id) = self.shared.reborn.pop() {
+                self.compare_lives(id, out);
+            } else if let Some(id) = self.shared.gated.pop_front() {
+                let barrier = self.barrier(id, out);
+                self.with(id, out, |service, turn| service.pass_gate(turn, barrier));
+            } else if let Some(id) = self.shared.moved.pop_first() {
+                let direct: Vec<ServiceId> = self.graph.needed_by.get(&id).into_iter().flatten().copied().collect();
+                for dependent in direct {
+                    self.compare_lives(dependent, out);
+                }
+                for dependent in self.graph.dependents(id) {
+                    let waits = |service: &Service| service.hold.is_some_and(|hold| hold.reason == Hold::Dependency);
+                    if self.service(dependent).is_some_and(waits) {
+                        self.with(dependent, out, |service, turn| service.review(turn, None));
+                    }
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// What keeps a service from being recovered now, among what it needs and what that needs. Before the first recovery of
+    /// an outage, what was last seen before it began is asked how it is.
+    fn barrier(&mut self, id: ServiceId, out: &mut Vec<Action>) -> Option<Barrier> {
+        let service = self.service(id)?;
+        let incident = service.incident?;
+        let noticed =
+            || Mono(self.now.place(incident.opened).0 - i64::try_from(ASKED_AT_MOST.as_millis()).unwrap_or(0));
+        let Walk { root, until, stale } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
+        if let Some(behind) = root {
+            return Some(Barrier { behind, until });
+        }
+        let behind = *stale.first().filter(|_| incident.attempts == 0)?;
+        let now = self.now.mono;
+        let until = match incident.asked {
+            Some(asked) => asked + ANSWERED_BY,
+            None => {
+                self.with(id, out, |service, turn| {
+                    if let Some(incident) = &mut service.incident {
+                        incident.asked = Some(turn.now.mono);
+                    }
+                });
+                for needed in stale {
+                    self.ask(needed, out);
+                }
+                now + ANSWERED_BY
+            }
+        };
+        (until > now).then_some(Barrier { behind, until: Some(until) })
+    }
+
+    /// Looks at everything that a service needs whose outage began then. No recursion: needs may be a chain of any length.
+    fn walk(&self, id: ServiceId, began: Mono) -> Walk {
+        let now = self.now.mono;
+        let (mut walked, mut stale, mut until) = (BTreeSet::from([id]), BTreeSet::new(), None);
+        let (mut unmet, mut waiting) = (Vec::new(), BTreeSet::new());
+        let mut next = Vec::from([id]);
+        while let Some(id) = next.pop() {
+            for need in self.graph.of(id) {
+                let known = need.on.iter().filter_map(|needed| Some((*needed, self.standing(*needed)?)));
+                let (met, broken): (Vec<_>, Vec<_>) = known.partition(|(_, standing)| standing.meets(need.until, now));
+                let is_old = |(_, standing): &&(ServiceId, Standing)| {
+                    standing.told < began && standing.footing != Footing::Unknown
+                };
+                stale.extend(met.iter().filter(is_old).map(|(needed, _)| *needed));
+                if met.is_empty()
+                    && let Some((needed, _)) = broken.first()
+                {
+                    unmet.push(*needed);
+                    waiting.insert(id);
+                    let free_at =
+                        broken.iter().filter_map(|(_, standing)| standing.free_at).filter(|at| *at > now).min();
+                    until = [until, free_at].into_iter().flatten().min();
+                }
+                // One of several is enough, and then it is the one whose own needs count.
+                let below = if met.is_empty() { broken } else { met };
+                next.extend(below.into_iter().map(|(needed, _)| needed).filter(|needed| walked.insert(*needed)));
+            }
+        }
+        let root = unmet.iter().find(|needed| !waiting.contains(needed)).or(unmet.first()).copied();
+        Walk { root, until, stale }
+    }
+
+    /// Has a service looked at and its healing checks made, now.
+    fn ask(&mut self, id: ServiceId, out: &mut Vec<Action>) {
+        let now = self.now.mono;
+        if self.graph.asked.get(&id).is_some_and(|asked| now.since(*asked) < ASKED_AT_MOST) {
+            return;
+        }
+        self.graph.asked.insert(id, now);
+        let Some(service) = self.service(id) else { return };
+        out.push(Action::Look { service: id });
+        out.extend(service.healing_checks().map(|check| Action::Probe { service: id, check }));
+    }
+
+    pub(crate) fn standing(&self, id: ServiceId) -> Option<Standing> {
+        let service = self.service(id)?;
+        Some(service.standing(self.shared.hosts[usize::from(service.spec.host.0)].up))
+    }
+
+    /// Whether a service runs on with what it needs anew from a life that is over.
+    fn compare_lives(&mut self, id: ServiceId, out: &mut Vec<Action>) {
+        let began = |id: ServiceId| {
+            let sight = self.service(id)?.sight?;
+            matches!(sight.state, State::Running(_)).then_some(sight.instance.started)
+        };
+        let restarting = self.graph.of(id).iter().filter(|need| need.restarts).flat_map(|need| &need.on);
+        let newest = restarting.filter_map(|needed| began(*needed)).max();
+        let Some(service) = self.service(id) else { return };
+        let outlived = newest.is_some() && began(id).is_some_and(|own| newest > Some(own));
+        if service.outlived != outlived {
+            self.with(id, out, |service, turn| {
+                service.outlived = outlived;
+                service.review(turn, None);
+            });
+        }
+    }
+}
+
+impl Standing {
+    fn meets(self, condition: Condition, now: Mono) -> bool {
+        matches!(
+            (self.footing, condition),
+            (Footing::Unknown | Footing::Completed, _)
+                | (Footing::Starting, Condition::Started)
+                | (Footing::Firm, Condition::Started | Condition::Healthy)
+        ) || (condition != Condition::Completed && self.free_at.is_some_and(|at| at <= now))
+    }
+}
+
+impl Service {
+    fn standing(&self, host_up: bool) -> Standing {
+        let Some(sight) = self.sight.filter(|_| host_up) else {
+            return Standing { footing: Footing::Unknown, life: None, told: Mono(i64::MIN), free_at: None };
+        };
+        let quiet = self.incident.is_none() && self.trouble.is_none() && matches!(self.phase, Doing::Nothing);
+        let footing = match sight.state {
+            State::Gone if self.change_until.is_none() => Footing::Unknown,
+            State::Exited { code: 0, .. } if self.down == Some(Down::Completed) => Footing::Completed,
+            State::Running(EngineHealth::Unhealthy) => Footing::Down,
+            State::Running(_) if !quiet || self.is_failing() => Footing::Down,
+            State::Running(_) if Self::is_well(self.health) => Footing::Firm,
+            State::Running(_) => Footing::Starting,
+            _ => Footing::Down,
+        };
+        let checks = self.checks.iter().filter(|check| check.proven && check.spec.on_failure == OnFailure::Heal);
+        let told = checks.map(|check| check.view().last.unwrap_or(Mono(i64::MIN))).fold(self.seen_at, Mono::min);
+        // Checks that cannot be made say nothing, and are not waited for longer than one that can would take.
+        let free_at = match sight.state {
+            State::Running(EngineHealth::None | EngineHealth::Healthy) if footing == Footing::Starting => {
+                Some(sight.since + self.spec.start_period.max(self.spec.settles_within))
+            }
+            State::Gone => self.change_until,
+            _ => None,
+        };
+        Standing { footing, life: Some(sight.instance), told, free_at }
+    }
+
+    /// The newest result of one of its checks that may heal is a failure, be it a verdict or not yet.
+    fn is_failing(&self) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.proven && check.spec.on_failure == OnFailure::Heal && check.view().failures > 0)
+    }
+
+    fn healing_checks(&self) -> impl Iterator<Item = CheckId> {
+        let numbered = self.checks.iter().enumerate();
+        numbered.filter(|(_, check)| check.spec.on_failure == OnFailure::Heal).map(|(number, _)| check_id(number))
+    }
+
+    /// When the check that is its trouble began to fail.
+    fn began_to_fail(&self) -> Option<Mono> {
+        let Some(Trouble::Check(number)) = self.trouble else { return None };
+        self.checks.get(usize::from(number.0))?.failing_since()
+    }
+}

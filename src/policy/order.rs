@@ -1,0 +1,61 @@
+//! What a person orders.
+
+use crate::action::{Action, Answer, Cause};
+use crate::id::OrderId;
+use crate::input::Order;
+use crate::record::{Event, Release, Verdict};
+use crate::service::{Doing, Service};
+use crate::spec::Step;
+use crate::turn::Turn;
+
+impl Service {
+    /// A person's order.
+    pub(crate) fn order(&mut self, turn: &mut Turn<'_>, id: OrderId, order: Order) {
+        let answer = match order {
+            Order::Pause => {
+                if !self.paused {
+                    self.paused = true;
+                    self.record(turn, Event::Paused);
+                }
+                Answer::Done
+            }
+            Order::Resume => {
+                if self.paused {
+                    self.paused = false;
+                    self.record(turn, Event::Resumed);
+                }
+                self.release(turn, Release::Operator);
+                (self.denied_until, self.refused_until, self.backoff_until) = (None, None, None);
+                Answer::Done
+            }
+            Order::Restart { now } => self.ordered_restart(turn, now),
+        };
+        turn.out.push(Action::Answer { order: id, answer });
+    }
+
+    fn ordered_restart(&mut self, turn: &mut Turn<'_>, at_once: bool) -> Answer {
+        if turn.shared.stopping {
+            return Answer::Stopping;
+        }
+        if !turn.host(self.spec.host).up {
+            return Answer::HostDown;
+        }
+        if self.instance().is_none() {
+            return Answer::NoTarget;
+        }
+        if let Some(attempt) = self.attempt() {
+            if !at_once || attempt.is_undo() {
+                return Answer::Busy(attempt.id);
+            }
+            if matches!(self.phase, Doing::Operating(_)) {
+                self.give_back_place(turn);
+            }
+            self.end(turn, attempt, Verdict::Superseded);
+        }
+        self.release(turn, Release::Operator);
+        match self.begin(turn, Step::Restart, Cause::Operator, None) {
+            Some(attempt) => Answer::Begun(attempt.id),
+            None => Answer::NoTarget,
+        }
+    }
+}

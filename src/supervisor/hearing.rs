@@ -1,0 +1,100 @@
+//! What the engines tell, and what it means for services and their probes.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use iaso_policy::id::{HostId, ServiceId};
+use iaso_policy::input::{HostLink, Input};
+
+use super::fleet::{self, News};
+use super::picture::HostNews;
+use super::{HostPort, Supervisor, plan};
+use crate::engine::watch::Update;
+
+impl Supervisor {
+    pub(super) fn update(&mut self, host: HostId, update: Update) {
+        let now = self.clock.now();
+        match update {
+            Update::Up { info, engine_started, containers, began } => {
+                tracing::info!(host = %self.picture.host_name(host), version = %info.version, containers = containers.len(), "engine connected");
+                let news = self.fleet.listed(host, containers, began, now);
+                self.take(news);
+                self.picture.host(host, now, HostNews::Up(info));
+                self.step(Input::Host { host, link: HostLink::Up { engine_started } });
+                self.tell_waiting();
+            }
+            Update::Listed { containers, began } => {
+                let news = self.fleet.listed(host, containers, began, now);
+                self.take(news);
+            }
+            Update::Event { event, received, detail } => {
+                let news = self.fleet.event(host, &event, detail.map(|detail| *detail), received, now);
+                self.take(news);
+            }
+            Update::Looked { id, detail, began } => {
+                let news = self.fleet.looked(host, &id, detail.map(|detail| *detail), began, now);
+                self.take(news);
+            }
+            Update::Denied(denied) => {
+                for told in self.picture.denied(host, &denied) {
+                    tracing::warn!("host {}: its proxy denies {told}", self.picture.host_name(host));
+                }
+            }
+            Update::Down { error } => {
+                tracing::warn!(host = %self.picture.host_name(host), %error, "engine not reachable");
+                self.picture.host(host, now, HostNews::Down(error));
+                self.step(Input::Host { host, link: HostLink::Down });
+            }
+        }
+    }
+
+    /// Said once for each service of the file that has no container yet.
+    pub(super) fn tell_waiting(&mut self) {
+        for service in self.fleet.waiting() {
+            if self.picture.is_first_wait_of(&service.name) {
+                let target = fleet::target_in_words(&service.target);
+                tracing::info!(service = %service.name, "waiting for {target}, which does not exist yet");
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, news: News) {
+        let others = news.inputs.iter().any(|input| matches!(input, Input::Define { .. } | Input::Forget { .. }));
+        if others {
+            // What somebody needs is known before it is seen how that one is.
+            self.tell_needs();
+        }
+        for input in news.inputs {
+            // Cadences are asked of checks that are there.
+            if let Input::Define { service, .. } = &input {
+                self.plan(*service);
+            }
+            self.step(input);
+        }
+        for service in news.replan {
+            self.plan(service);
+        }
+    }
+
+    /// Hands the service's checks to the scheduler, for the container as it is.
+    fn plan(&self, id: ServiceId) {
+        let Some(watched) = self.fleet.service(id) else { return };
+        let planned = plan::plan(&self.fleet, id, &self.hosts[usize::from(watched.host.0)].site);
+        if planned.is_empty() { self.probes.remove(id) } else { self.probes.set(id, planned) }
+    }
+}
+
+/// The next word of any engine; those that have something to say are heard in turn.
+pub(super) async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Update) {
+    poll_fn(|context| {
+        let count = hosts.len();
+        for place in (0..count).map(|step| (*turn + step) % count) {
+            if let Poll::Ready(Some(update)) = hosts[place].updates.poll_recv(context) {
+                *turn = (place + 1) % count;
+                return Poll::Ready((HostId(u16::try_from(place).unwrap_or(u16::MAX)), update));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
