@@ -51,6 +51,7 @@ pub fn tests() -> Vec<Trial> {
         a_fault_before_or_after_each_write_changes_nothing_in_the_end,
         an_end_of_iaso_at_any_point_is_made_up_for,
         of_two_one_rotates_and_the_other_touches_nothing,
+        the_version_in_use_is_marked_before_the_next_is_stored,
         a_value_set_by_hand_is_the_next_version_and_a_rollback_the_one_after,
         a_command_gets_the_value_on_its_input_alone,
         a_plan_does_nothing_and_shows_no_value,
@@ -328,13 +329,15 @@ async fn a_rollout_that_fails_is_undone() {
 }
 
 async fn a_fault_before_or_after_each_write_changes_nothing_in_the_end() {
-    let writes = [("POST", "secret/data/db"), ("POST", "secret/metadata/db")];
+    // The marks are set before the version is stored, after it, and when it is published.
+    let writes =
+        [("secret/data/db", 0), ("secret/metadata/db", 0), ("secret/metadata/db", 1), ("secret/metadata/db", 2)];
     let faults = || [Fault::Drop, Fault::Html503, Fault::Internal500, Fault::Truncate(10)];
     let mut cases = Vec::new();
-    for (method, path) in writes {
+    for (path, earlier) in writes {
         for after in [false, true] {
             for fault in faults() {
-                let rule = Rule::on(method, path).once();
+                let rule = Rule::on("POST", path).skip(earlier).once();
                 cases.push(async move {
                     let rig = Rig::new().await;
                     rig.vault.inject(if after { rule.after_commit() } else { rule }, fault);
@@ -342,7 +345,7 @@ async fn a_fault_before_or_after_each_write_changes_nothing_in_the_end() {
                     let mut outside = Outside::default();
                     order(&mut iaso, CredentialOrder::Rotate);
                     drive(&mut iaso, &mut outside).await;
-                    assert_eq!((rig.newest().0, rig.marks()["current"].as_str()), (2, "2"), "{method} {path} {after}");
+                    assert_eq!((rig.newest().0, rig.marks()["current"].as_str()), (2, "2"), "{path} {earlier} {after}");
                     rig.agree(&outside);
                 });
             }
@@ -414,6 +417,21 @@ async fn of_two_one_rotates_and_the_other_touches_nothing() {
         "the loser told the service nothing"
     );
     assert_eq!(rig.accepts(), rig.newest().1);
+}
+
+async fn the_version_in_use_is_marked_before_the_next_is_stored() {
+    let rig = Rig::new().await;
+    let mut iaso = rig.iaso(0, &rig.credential()).await;
+    let mut outside = Outside::default();
+    order(&mut iaso, CredentialOrder::Rotate);
+    let mut rotation = pin!(drive(&mut iaso, &mut outside));
+    let stored = poll_fn(|context| match (rig.newest().0, rotation.as_mut().poll(context)) {
+        (2.., _) => Poll::Ready(true),
+        (_, Poll::Ready(())) => Poll::Ready(false),
+        (_, Poll::Pending) => Poll::Pending,
+    });
+    assert!(stored.await, "it is seen before the rotation has ended");
+    assert_eq!(rig.marks().get("current").map(String::as_str), Some("1"), "{:?}", rig.marks());
 }
 
 async fn a_value_set_by_hand_is_the_next_version_and_a_rollback_the_one_after() {

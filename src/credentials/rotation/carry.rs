@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iaso_policy::credential::Fault;
-use iaso_policy::credential::rotation::{Input, Look, Made, Origin, Outcome, Side, Stored, Tried};
+use iaso_policy::credential::rotation::{Input, Look, Made, Mark, Origin, Outcome, Side, Stored, Tried};
 
 use super::Setup;
 use super::call::{self, Called};
@@ -56,7 +56,7 @@ impl Hand {
         self.credential.rotation.as_ref()
     }
 
-    /// Sees what is newest. The marks first: what is stored meanwhile then looks unmarked, never settled.
+    /// Sees what is newest. The marks first: a version that is stored meanwhile is one whose marks were not seen.
     pub(super) async fn look(&self) -> (Heard, Option<Seen>) {
         let (mount, path) = self.place();
         let unseen = |failure: Failure| (Heard::of(Input::Looked(Look::Unknown), Some(failure.words)), None);
@@ -72,7 +72,11 @@ impl Hand {
             Ok(fetched) => {
                 let version = fetched.version.unwrap_or(0);
                 let digest = self.setup.sealer.digest(&fetched.fields);
-                let look = Look::Found { version, digest, mark: marks.mark(version) };
+                let mark = match newest {
+                    Some(newest) if newest != version => Mark::Behind,
+                    _ => marks.mark(version),
+                };
+                let look = Look::Found { version, digest, mark };
                 let seen = Seen { version, fields: Some(fetched.fields), previous };
                 (Heard::of(Input::Looked(look), None), Some(seen))
             }
@@ -135,11 +139,31 @@ impl Hand {
         let Some(fields) = fields_of(values, side) else {
             return Heard::of(Input::Stored(Stored::Refused), Some("the value is not known".to_owned()));
         };
+        // Without marks others know less; that is no reason not to rotate.
+        if side == Side::New
+            && let Err(failure) = self.mark_base(mount, path, cas).await
+            && failure.fault.is_outage()
+        {
+            return Heard::of(Input::Stored(Stored::NotDone), Some(failure.words));
+        }
         match self.vault.kv2_write(mount, path, fields, cas).await {
             Ok(version) if version == cas + 1 => Heard::of(Input::Stored(Stored::Landed), None),
             Ok(_) => Heard::of(Input::Stored(Stored::Ambiguous), None),
             Err(failure) => Heard::of(Input::Stored(stored(failure.fault)), Some(failure.words)),
         }
+    }
+
+    /// Says, where no mark does yet, that the version which the next one is based on is in use. Whoever sees the next before it
+    /// has a mark of its own then sees that it waits for one.
+    async fn mark_base(&self, mount: &str, path: &str, base: u64) -> Result<(), Failure> {
+        if base == 0 {
+            return Ok(());
+        }
+        let metadata = self.vault.kv2_metadata(mount, path).await?;
+        if metadata.current_version != base || Marks::of(&metadata.custom).say_what_is_in_use() {
+            return Ok(());
+        }
+        self.vault.kv2_annotate(mount, path, &Marks::changes(base, None, None)).await
     }
 
     /// Marks which version is in use, which was before, and which is not published yet; `None` leaves the one before.

@@ -11,8 +11,8 @@
 //!   its way. After [`SETTLED`] it is looked at once more, and then counts as a person's.
 //! - Marks of which `managed-by` does not say that they are Iaso's count as none.
 //!
-//! The first rotation of a secret has no older mark to hold on to: between its write and its mark, a moment, a reader takes the
-//! newest.
+//! A rotation of a secret without marks marks the version in use before it stores the next, so that no reader takes that one in
+//! the moment before its own mark.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,6 +64,11 @@ impl Marks {
             Some(current) if current != newest => Mark::Behind,
             _ => Mark::Current,
         }
+    }
+
+    /// There is a mark that names the version in use.
+    pub const fn say_what_is_in_use(self) -> bool {
+        self.current.is_some()
     }
 
     /// The version in use while `pending` is not published; none: there is none.
