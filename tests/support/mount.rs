@@ -4,8 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+use iaso::system::clock::stopwatch;
 
 use crate::scratch;
+
+/// Only a hang takes that long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file system.
 pub struct Mount {
@@ -35,7 +41,21 @@ impl Mount {
 
     /// Changes an option of it.
     pub fn remount(&self, option: &str) {
-        run("mount", &["-o", &format!("remount,{option}"), self.at.to_str().unwrap()]);
+        let options = format!("remount,{option}");
+        until_let_go(&options, || {
+            let output = Command::new("mount").args(["-o", &options]).arg(&self.at).output().unwrap();
+            let why = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() || why.contains("busy"), "mount -o {options}: {why}");
+            output.status.success()
+        });
+    }
+
+    /// Waits until all of it but so many bytes is free again after something was removed.
+    pub fn until_free_but(&self, bytes: u64) {
+        until_let_go("free", || {
+            let all = rustix::fs::statvfs(&self.at).unwrap();
+            (all.f_blocks - all.f_bfree) * all.f_frsize <= bytes
+        });
     }
 
     /// From now on every write hangs, until what is returned is dropped.
@@ -64,4 +84,13 @@ impl Drop for Mount {
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A process that another test is starting has its parent's files open until it has become its own program.
+fn until_let_go(what: &str, mut done: impl FnMut() -> bool) {
+    let waited = stopwatch();
+    while !done() {
+        assert!(waited() < PATIENCE, "a file is held open: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
