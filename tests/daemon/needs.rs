@@ -25,7 +25,8 @@ fn a_database_that_fails_is_healed_before_anything_that_needs_it() {
     let (api, web) = (site.patient("api", &[none], &[]), site.patient("web", &[none], &[]));
     let own = site.checked_patient("own", &[none], &[]);
 
-    // Two of them are well as long as the database answers; the third has an illness of its own.
+    // Two of them are well as long as the database answers; the third has an illness of its own. The database fails for long
+    // before that counts as an outage, so that all of them are seen to wait for it at the same time.
     let asks = |short: &str, failures: u8, needs: &str| {
         format!(
             "[services.{short}]\ncontainer = \"{}\"\n{needs}\n[[services.{short}.checks]]\nname = \"db\"\ntype = \"http\"\n\
@@ -35,7 +36,7 @@ fn a_database_that_fails_is_healed_before_anything_that_needs_it() {
         )
     };
     let services = [
-        asks("db", 3, ""),
+        asks("db", 15, ""),
         asks("api", 1, "depends_on = [\"db\"]"),
         asks("web", 1, "depends_on = [\"api\"]"),
         format!("[services.own]\ncontainer = \"{own}\"\ndepends_on = [\"db\"]\n"),
@@ -55,8 +56,11 @@ fn a_database_that_fails_is_healed_before_anything_that_needs_it() {
     for service in ["db", "api", "web", "own"] {
         daemon.until_health(service, "healthy");
     }
-    site.ask(&own, "/sick");
     site.ask(&db, "/sick");
+    until("its dependents are held", || {
+        ["api", "web"].iter().all(|service| daemon.count(service, "held") > 0).then_some(())
+    });
+    site.ask(&own, "/sick");
     for service in ["api", "web", "own"] {
         daemon.until_explained(service, &["dependency", "It waits for db"]);
     }
