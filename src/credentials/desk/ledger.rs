@@ -83,12 +83,28 @@ impl Desk {
             if self.leases.values().any(|record| record.credential == id && record.lease.id == lease.id) {
                 continue;
             }
-            let ttl = left(now, lease.ends.0).max(AT_LEAST);
-            let lease = self.track(id, lease, ttl);
-            match self.holdings.get_mut(&id).filter(|_| !in_files && !surplus) {
-                Some(holding) => holding.left_over.push(lease),
-                None => self.step(Fact::Leftover(lease)),
+            if !in_files && !surplus {
+                self.leave_over(id, lease);
+            } else {
+                let ttl = left(now, lease.ends.0).max(AT_LEAST);
+                let lease = self.track(id, lease, ttl);
+                self.step(Fact::Leftover(lease));
             }
+        }
+    }
+
+    /// Keeps a lease of an earlier run that something may still use.
+    pub(super) fn leave_over(&mut self, credential: CredentialId, lease: KeptLease) {
+        let now = self.ports.clock.now();
+        let (ttl, token) = (left(now, lease.ends.0), lease.token_ends);
+        let lease = self.track(credential, lease, ttl.max(AT_LEAST));
+        if let Some(holding) = self.holdings.get_mut(&credential) {
+            holding.left_over.push(lease);
+        }
+        // What should have ended is only given back.
+        if ttl > Duration::ZERO {
+            let (lease, token_ends_in) = (Lease { ttl, ..lease }, token.map(|ends| left(now, ends.0)));
+            self.step(Fact::StillUsed { credential, lease, token_ends_in });
         }
     }
 
@@ -104,7 +120,7 @@ impl Desk {
         let lease = match fact {
             Fact::Read { value, .. } => value.lease,
             Fact::Recalled { recalled, .. } => recalled.value.lease,
-            Fact::Leftover(lease) => Some(*lease),
+            Fact::Leftover(lease) | Fact::StillUsed { lease, .. } => Some(*lease),
             _ => None,
         };
         if let Some(record) = lease.and_then(|lease| self.leases.get_mut(&lease.key)) {

@@ -151,16 +151,12 @@ impl Desk {
 
     /// Goes on with a value that was on its way; the one before keeps its lease until that has arrived.
     fn recall_begun(&mut self, id: CredentialId, begun: Entry, current: Option<Entry>) {
-        let now = self.ports.clock.now();
         let before = current.map(|entry| Value { digest: self.means.sealer.digest(&entry.fields), entry });
-        let lease = before.as_ref().and_then(|before| before.entry.lease.clone());
-        let left_over = lease.map(|lease| {
-            let ttl = left(now, lease.ends.0);
-            self.track(id, lease, ttl)
-        });
+        if let Some(lease) = before.as_ref().and_then(|before| before.entry.lease.clone()) {
+            self.leave_over(id, lease);
+        }
         let (digest, recalled) = self.recalled(id, &begun, false);
         let Some(holding) = self.holdings.get_mut(&id) else { return };
-        holding.left_over.extend(left_over);
         holding.current = before;
         holding.fresh = Some(Value { digest, entry: begun });
         self.step(Fact::Recalled { credential: id, recalled });

@@ -123,6 +123,13 @@ impl Keeper {
                 let tracked = Tracked::new(None, now, lease, Parent::Earlier(None), &mut self.jitter);
                 self.leases.entry(lease.key).or_insert(tracked).give_up();
             }
+            Fact::StillUsed { credential, lease, token_ends_in } => {
+                let parent = Parent::Earlier(token_ends_in.map(|left| now + left));
+                let mut tracked = Tracked::new(Some(credential), now, lease, parent, &mut self.jitter);
+                tracked.still_used = true;
+                tracked.recalled(now);
+                self.leases.insert(lease.key, tracked);
+            }
             Fact::Charged { credential: None, at } => self.session.charged(at),
             Fact::Charged { credential: Some(credential), at } => {
                 if let Some(kept) = self.credentials.get_mut(&credential) {
@@ -222,7 +229,12 @@ impl Keeper {
             return;
         }
         kept.ordered = false;
+        let replaced = kept.candidate.and_then(|candidate| candidate.lease);
         let changed = kept.read(now, Good::new(began, value));
+        // It may have been put to use where not everybody could be told.
+        if let Some(tracked) = replaced.filter(|_| changed).and_then(|lease| self.leases.get_mut(&lease)) {
+            tracked.still_used = true;
+        }
         kept.plan(began, &value, changed, &mut self.jitter);
         if let Some(tracked) = value.lease.and_then(|lease| self.leases.get(&lease.key)) {
             kept.read_by(tracked.replace_at(began, &mut self.jitter));

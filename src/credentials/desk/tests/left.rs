@@ -1,6 +1,8 @@
 //! Services that are left alone with a value.
 
+use super::rotating::order;
 use super::*;
+use crate::orders::CredentialOrder;
 
 const ROTATED: &str = r#"
 [credentials.key]
@@ -146,6 +148,31 @@ async fn a_lease_that_was_renewed_while_its_value_was_left_is_not_lost_by_a_rest
     tokio::time::sleep(Duration::from_secs(60)).await;
     rig.heard(|_| left.clone());
     assert_eq!((rig.vault.mints(), rig.file("db")), (mints, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_who_is_left_alone_is_renewed_also_after_a_restart() {
+    let vault = Rig::vault().await;
+    vault.database("app", json!({"default_ttl": "1h", "max_ttl": "12h"}));
+    let mut rig = Rig::over(vault, tempfile::tempdir().unwrap(), DYNAMIC).await;
+    rig.runs(true);
+    assert!(rig.rollout().await.ended.send(RolledOut::Done).is_ok());
+    rig.until("db", |status| status.component.up).await;
+    let (first, left) = (rig.file("db"), RolledOut::Left { service: "web".into() });
+    order(&rig, "db", CredentialOrder::Refresh).await;
+    assert!(rig.rollout().await.ended.send(left.clone()).is_ok());
+    rig.until("db", |status| !status.component.up).await;
+    let clock = rig.clock;
+    let (vault, folder) = rig.kill().await;
+    let auth = r#"auth = { type = "token", token_file = "DIR/token" }"#;
+    let mut rig = Rig::with(vault, folder, auth, DYNAMIC, clock).await;
+    rig.runs(true);
+    for _ in 0..9 {
+        tokio::time::sleep(Duration::from_secs(1200)).await;
+        rig.heard(|_| left.clone());
+    }
+    let second = rig.file("db");
+    assert!(first != second && rig.accepts(&first) && rig.accepts(&second), "both are in use");
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,15 +24,15 @@ async fn amid_a_rotation() -> (Rig, Rig) {
         rig.until("key", |status| status.component.up).await;
         assert_eq!(rig.file("key"), "one");
     }
-    order(&one, CredentialOrder::Rotate).await;
+    order(&one, "key", CredentialOrder::Rotate).await;
     one.until("key", |status| status.rotation.as_ref().is_some_and(|rotation| rotation.step == "stored")).await;
     until(|| marks(&one)["pending"] == "3").await;
     (one, other)
 }
 
-async fn order(rig: &Rig, order: CredentialOrder) {
+pub(super) async fn order(rig: &Rig, credential: &str, order: CredentialOrder) {
     let (reply, answer) = tokio::sync::oneshot::channel();
-    let (credential, by, request_id) = ("key".to_owned(), "test".to_owned(), "1".to_owned());
+    let (credential, by, request_id) = (credential.to_owned(), "test".to_owned(), "1".to_owned());
     rig.orders.send(CredentialRequest { credential, order, by, request_id, reply }).await.unwrap();
     let answer = answer.await.unwrap();
     assert!(matches!(answer, CredentialReply::Taken(_)), "{answer:?}");
@@ -63,7 +63,7 @@ async fn what_another_rotates_is_read_only_once_it_is_published() {
     let (mut one, mut other) = amid_a_rotation().await;
     for rig in [&mut one, &mut other] {
         refreshed(rig, 3).await;
-        order(rig, CredentialOrder::Refresh).await;
+        order(rig, "key", CredentialOrder::Refresh).await;
         refreshed(rig, 1).await;
         assert_eq!((rig.file("key").as_str(), rig.until("key", |_| true).await.version), ("one", Some(2)));
     }
@@ -93,6 +93,26 @@ async fn what_another_takes_back_was_never_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_rotation_that_is_taken_back_is_not_put_to_use() {
+    let vault = Rig::vault().await;
+    put(&vault, "one");
+    let rotation = "[credentials.key.rotation]\ngenerator = { type = \"characters\", length = 20 }\n";
+    let mut rig = Rig::over(vault, tempfile::tempdir().unwrap(), &format!("{}{rotation}", restarted())).await;
+    assert!(rig.rollout().await.ended.send(RolledOut::Done).is_ok());
+    rig.until("key", |status| status.component.up).await;
+    order(&rig, "key", CredentialOrder::Rotate).await;
+    let rollout = rig.rollout().await;
+    refreshed(&mut rig, 2).await;
+    assert!(rollout.ended.send(RolledOut::Failed { service: "web".into() }).is_ok());
+    assert!(rig.undo().await.send(RolledOut::Done).is_ok());
+    rig.until("key", |status| status.rotation.as_ref().is_some_and(|rotation| rotation.step == "idle")).await;
+    assert_eq!(rig.file("key"), "one");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(rig.heard(|_| RolledOut::Done).1, 0, "nobody is told of what is no more");
+    assert_eq!((rig.file("key").as_str(), rig.until("key", |_| true).await.version), ("one", Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_that_was_no_good_and_is_set_by_a_person_gets_well() {
     no_good_and_set(false).await;
 }
@@ -118,7 +138,7 @@ async fn no_good_and_set(taken_back: bool) {
         put(&rig.vault, "one");
         rig.until("key", |status| status.version == Some(3)).await;
     }
-    order(&rig, CredentialOrder::Set(Secret::new("two"))).await;
+    order(&rig, "key", CredentialOrder::Set(Secret::new("two"))).await;
     assert!(rig.rollout().await.ended.send(RolledOut::Done).is_ok());
     let version = if taken_back { 4 } else { 2 };
     rig.until("key", |status| status.component.up && status.version == Some(version)).await;

@@ -210,7 +210,8 @@ impl Keeper {
         });
         let leases = self.leases.iter().filter(|_| any).filter_map(|(&key, tracked)| {
             let (errand, at) = tracked.next(token)?;
-            let needed = errand == lease::Errand::Revoke || self.is_needed(key, tracked.credential);
+            let needed =
+                errand == lease::Errand::Revoke || tracked.still_used || self.is_needed(key, tracked.credential);
             needed.then_some((Request::Lease(key, errand), false, at))
         });
         // Where the hour's mints are used up a person waits like everybody else.

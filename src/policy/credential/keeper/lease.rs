@@ -38,6 +38,8 @@ pub(super) struct Tracked {
     renew_at: Mono,
     pub(super) busy: Option<(Errand, Mono)>,
     pub(super) retry: Retry,
+    /// Something may still use it, though what is newest of its credential came without it.
+    pub(super) still_used: bool,
     /// Nothing needs it any more: it is revoked.
     surplus: bool,
     /// A renewal that was sent then was denied.
@@ -63,6 +65,7 @@ impl Tracked {
             renew_at: began + part(lease.ttl, 0.62, 0.70, jitter),
             busy: None,
             retry: Retry::new(),
+            still_used: false,
             surplus: false,
             doubted: None,
             told: false,
@@ -106,6 +109,7 @@ impl Tracked {
 
     /// Nothing needs it any more.
     pub(super) fn give_up(&mut self) {
+        self.still_used = false;
         if !self.surplus {
             self.surplus = true;
             self.told = false;

@@ -115,6 +115,15 @@ pub enum Fact {
     },
     /// A lease that was kept on disk and that nothing in use needs: it is revoked.
     Leftover(Lease),
+    /// A lease of a value before, which something may still use: it is kept until everything uses a newer value.
+    StillUsed {
+        /// Of which.
+        credential: CredentialId,
+        /// The lease, of the last run.
+        lease: Lease,
+        /// When the token that it was asked for with ends; none: never.
+        token_ends_in: Option<Duration>,
+    },
     /// The last run logged in then, or minted this credential then: it counts towards the hour's.
     Charged {
         /// Which was minted; none: a login.

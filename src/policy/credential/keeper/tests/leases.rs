@@ -124,3 +124,47 @@ fn a_forgotten_credentials_leases_are_revoked_also_one_that_comes_late() {
     rig.fact(Fact::Forget { credential: ID });
     assert_eq!(rig.task(secs(2)), Task::Revoke { lease: LeaseKey(1) });
 }
+
+/// Answers every task for so long: what is read is never put to use. How often each lease was renewed and revoked.
+fn left_alone(rig: &mut Rig, reads: &mut u64, within: Duration) -> (BTreeMap<u64, u32>, Vec<u64>) {
+    let (mut renewed, mut revoked, end) = (BTreeMap::new(), vec![], rig.now + within);
+    while rig.until_task(end.since(rig.now)) {
+        match rig.tasks.remove(0) {
+            READ => {
+                *reads += 1;
+                rig.read(u128::from(*reads), Some(lease(*reads, HOUR, true)));
+            }
+            Task::Publish { digest, .. } => rig.fact(Fact::Published { credential: ID, digest, ok: false }),
+            Task::RenewLease { lease: LeaseKey(key), .. } => {
+                *renewed.entry(key).or_default() += 1;
+                rig.fact(Fact::LeaseRenewed { began: rig.now, lease: lease(key, HOUR, true) });
+            }
+            Task::Revoke { lease } => revoked.push(lease.0),
+            task => panic!("{task:?}"),
+        }
+    }
+    (renewed, revoked)
+}
+
+#[test]
+fn what_earlier_values_are_used_with_is_renewed_until_everything_uses_a_newer_one() {
+    let mut rig = Rig::with(Kind::Minted);
+    // Of an earlier run, in which somebody was left alone with it.
+    rig.fact(Fact::StillUsed { credential: ID, lease: lease(100, HOUR, true), token_ends_in: None });
+    let mut reads = 0;
+    left_alone(&mut rig, &mut reads, secs(60));
+    assert_eq!(reads, 1);
+    // Others use this one, and a person asks for another.
+    rig.fact(Fact::Refresh { credential: ID });
+    let (renewed, revoked) = left_alone(&mut rig, &mut reads, secs(3 * HOUR));
+    assert_eq!((reads, revoked), (2, vec![]));
+    assert!([100, 1, 2].iter().all(|lease| renewed[lease] >= 3), "each of the three: {renewed:?}");
+    while rig.task(secs(HOUR)) != (Task::Publish { credential: ID, digest: Digest(2) }) {}
+    rig.fact(Fact::Published { credential: ID, digest: Digest(2), ok: true });
+    let mut given_back = [rig.task(secs(60)), rig.task(secs(60))].map(|task| match task {
+        Task::Revoke { lease } => lease.0,
+        task => panic!("{task:?}"),
+    });
+    given_back.sort_unstable();
+    assert_eq!(given_back, [1, 100]);
+}
