@@ -39,8 +39,8 @@ const STEP: Duration = Duration::from_secs(60);
 /// How long a started patient may take until it serves this machine.
 const SERVES: Duration = Duration::from_secs(15);
 /// How long removal may take.
-const REMOVAL: Duration = Duration::from_secs(30);
-/// Containers made or removed at once.
+const REMOVAL: Duration = Duration::from_secs(60);
+/// Containers made at once.
 const AT_ONCE: usize = 4;
 
 /// The machine's engine, and what this run makes on it.
@@ -327,11 +327,11 @@ async fn remove_all(docker: &Docker, labels: &[String]) -> Result<(), bollard::e
             return Ok(());
         }
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        let removals = stream::iter(ids).map(|id| {
-            let options = options.clone();
-            async move { client.remove_container(&id, Some(options)).await }
-        });
-        let mut done: Vec<Result<(), _>> = removals.buffer_unordered(AT_ONCE).collect().await;
+        let mut done = Vec::new();
+        // One after the other: Docker 20.10 may lock itself up for good when several leave a network at the same time.
+        for id in ids {
+            done.push(client.remove_container(&id, Some(options.clone())).await);
+        }
         for network in networks {
             done.push(client.remove_network(network.id.as_deref().unwrap_or_default()).await);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iaso_policy::credential::keeper::Lease;
 use iaso_policy::id::{CredentialId, Digest, RolloutId};
-use iaso_policy::time::{Now, Wall};
+use iaso_policy::time::{Mono, Now, Wall};
 
 use super::left::Left;
 use super::publish::Publishing;
@@ -25,6 +25,8 @@ pub(super) struct Holding {
     pub(super) fresh: Option<Value>,
     /// The rollout of a rotation's value, until it is settled or undone.
     pub(super) rollout: Option<RolloutId>,
+    /// When a rotation last put a value to use: what was asked for before may be one that it has replaced.
+    pub(super) rotated: Option<Mono>,
     /// A rotation's value that waits until the one on its way has arrived.
     pub(super) for_rotation: Option<Value>,
     /// Its files were seen to hold what is in use, in this run.
@@ -80,6 +82,7 @@ impl Holding {
             before: None,
             fresh: None,
             rollout: None,
+            rotated: None,
             for_rotation: None,
             checked: false,
             left_over: Vec::new(),

@@ -107,11 +107,13 @@ impl Desk {
     /// The files of a rotation's value were rendered.
     pub(super) fn rendered_for_rotation(&mut self, id: CredentialId, value: Value, rendered: &Rendered) {
         self.tell_rendered(id, &value, rendered);
+        let now = self.ports.clock.mono();
         let Some(holding) = self.holdings.get_mut(&id) else { return };
         let name = Arc::clone(&holding.spec.name);
         let fact = if rendered.failed.is_empty() {
-            // What was read before is older than this, and must not follow it.
+            // What was read before, or is being read, is older than this, and must not follow it.
             holding.fresh = None;
+            holding.rotated = Some(now);
             let forgiven = holding.rejected == Some(value.digest) && holding.forgive();
             if forgiven {
                 // It failed before; the rotation tells everybody of it anew, and says how that goes.
@@ -206,8 +208,6 @@ impl Desk {
                 continue;
             }
             holding.put_off = None;
-            // What was read while its rotation was under way may be what that has taken back: it is read again.
-            let _of_the_rotation = holding.fresh.take_if(|_| holding.spec.rotation.is_some());
             self.begin_publishing(id, digest);
         }
     }

@@ -169,10 +169,11 @@ impl Desk {
             }
         };
         holding.words = None;
-        if let Some(current) = holding.current.as_mut().filter(|_| self.rotations.in_use(&holding.spec.name).is_some())
-        {
-            // While it is rotated the rotation says what is in use: a read that crossed one of its steps may bring either. What
-            // was on its way before, or some were left with, stays the newest.
+        let is_rotated = self.rotations.in_use(&holding.spec.name).is_some();
+        let crossed = is_rotated || holding.rotated.is_some_and(|rotated| began <= rotated);
+        if let Some(current) = holding.current.as_mut().filter(|_| crossed) {
+            // The rotation says what is in use: a read that crossed one of its steps may bring either. What was on its way
+            // before, or some were left with, stays the newest.
             current.entry.fetched = at;
             let newest = holding.fresh.as_ref().unwrap_or(current);
             let value = Known { digest: newest.digest, version: newest.entry.version, lease: None, ends_in: None };

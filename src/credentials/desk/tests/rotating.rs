@@ -1,5 +1,8 @@
 //! Two tasks, as of two Iasos, on one credential: one rotates it, and the other has only Vault to read that from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::double::{Denial, Fault, Rule};
 use super::*;
 use crate::orders::{CredentialOrder, CredentialReply};
 
@@ -96,20 +99,40 @@ async fn what_another_takes_back_was_never_there() {
 async fn what_was_read_of_a_rotation_that_is_taken_back_is_not_put_to_use() {
     let vault = Rig::vault().await;
     put(&vault, "one");
-    let rotation = "[credentials.key.rotation]\ngenerator = { type = \"characters\", length = 20 }\n";
-    let mut rig = Rig::over(vault, tempfile::tempdir().unwrap(), &format!("{}{rotation}", restarted())).await;
-    assert!(rig.rollout().await.ended.send(RolledOut::Done).is_ok());
+    // Without marks a version looks like the value as soon as it is stored.
+    vault.inject(Rule::on("POST", "secret/metadata/"), Fault::Denied(Denial::Policy));
+    let mut rig = Rig::over(vault, tempfile::tempdir().unwrap(), &format!("{KEY}{ROTATED}")).await;
     rig.until("key", |status| status.component.up).await;
+    let inode = |rig: &Rig| std::fs::metadata(rig.folder.path().join("key")).unwrap().ino();
+    let before = inode(&rig);
+    let step = |status: &CredentialStatus| status.rotation.as_ref().unwrap().step;
     order(&rig, "key", CredentialOrder::Rotate).await;
-    let rollout = rig.rollout().await;
+    rig.until("key", |status| step(status) == "stored").await;
     refreshed(&mut rig, 2).await;
-    assert!(rollout.ended.send(RolledOut::Failed { service: "web".into() }).is_ok());
-    assert!(rig.undo().await.send(RolledOut::Done).is_ok());
-    rig.until("key", |status| status.rotation.as_ref().is_some_and(|rotation| rotation.step == "idle")).await;
-    assert_eq!(rig.file("key"), "one");
+    // One is read while that is so, and arrives when it is no more.
+    let asked = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&asked);
+    let late = Rule::on("GET", "secret/data/").once().after_commit().when(move |_| {
+        heard.store(true, Ordering::Relaxed);
+        true
+    });
+    rig.vault.inject(late, Fault::Delay(Duration::from_secs(5)));
+    order(&rig, "key", CredentialOrder::Refresh).await;
+    until(|| asked.load(Ordering::Relaxed)).await;
+    rig.commands.send_replace(Some(1));
+    // The clock moves in small steps, or waiting for the disk would bring the answer at once.
+    let steps = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = steps => {}
+        _ = rig.until("key", |status| step(status) == "idle") => {}
+    }
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(rig.heard(|_| RolledOut::Done).1, 0, "nobody is told of what is no more");
-    assert_eq!((rig.file("key").as_str(), rig.until("key", |_| true).await.version), ("one", Some(3)));
+    rig.until("key", |status| status.component.up && status.version == Some(3)).await;
+    assert_eq!((rig.file("key").as_str(), inode(&rig)), ("one", before), "the file was never touched");
 }
 
 #[tokio::test(start_paused = true)]
