@@ -122,12 +122,6 @@ retire = {{ type = "http", method = "DELETE", url = "http://{lock_at}/previous",
         )
     }
 
-    /// One that does not read by itself: what it reads while a rotation is under way is that rotation's value.
-    fn home_of_a_rotation(&self, more: &str) -> Home {
-        let more = self.sections(more).replace("refresh = \"10s\"", "refresh = \"1h\"");
-        Home::new(&self.site, &Settings { more, level: "trace", discovery: false, ..Settings::default() })
-    }
-
     /// A daemon whose credential is in use, and the key's user healthy with it.
     fn start(&self, home: &Home) -> Daemon {
         let daemon = home.start(&[]);
@@ -247,7 +241,7 @@ fn one_that_its_user_cannot_use_is_put_back() {
 
 fn a_rotation_is_carried_through() {
     let stage = Stage::new(&[]);
-    let home = stage.home_of_a_rotation("on_change = \"signal:HUP\"");
+    let home = stage.home("on_change = \"signal:HUP\"");
     let daemon = stage.start(&home);
     let asked = Asked::new(&stage.site.inspect(&stage.user, ".NetworkSettings.IPAddress"));
     let starts = stage.starts();
@@ -281,7 +275,7 @@ fn a_rotation_is_carried_through() {
 
 fn a_rotation_that_the_service_refuses_is_rolled_back_and_the_service_goes_on() {
     let stage = Stage::new(&["--longest-key", "20"]);
-    let home = stage.home_of_a_rotation("on_change = \"restart\"");
+    let home = stage.home("on_change = \"restart\"");
     let daemon = stage.start(&home);
     let asked = Asked::new(&stage.site.inspect(&stage.user, ".NetworkSettings.IPAddress"));
     let starts = stage.starts();
