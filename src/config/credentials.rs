@@ -18,6 +18,7 @@ use super::{files, unwise};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+const TEMPLATE: &str = "a template such as \"{{ value }}\"";
 /// The largest template that is read, in bytes.
 const MAX_TEMPLATE: u64 = 1 << 20;
 
@@ -241,7 +242,9 @@ impl One<'_, '_, '_> {
         }
         let template = match (text_of(table, "template"), text_of(table, "template_file")) {
             (Some(_), Some(_)) => return Err(Wrong::at("template_file", "a file beside template", "one of them")),
-            (Some(text), None) => Some(Template::Text(text.to_owned())),
+            (Some(text), None) => {
+                Some(Template::Text(parsed(text).map_err(|why| Wrong::at("template", why, TEMPLATE))?))
+            }
             (None, Some(name)) => Some(Template::File(template(&folder.join(name))?)),
             (None, None) => None,
         };
@@ -260,11 +263,23 @@ fn mount(table: &Table, usual: &str) -> String {
 
 /// A template's file that can be read now. It is read again at each rendering.
 fn template(path: &Path) -> Result<PathBuf, Wrong> {
-    const TEMPLATE: &str = "a readable file of text in UTF-8";
-    let wrong = |why: &str| Wrong::at("template_file", format!("{}: {why}", path.display()), TEMPLATE);
+    const FILE: &str = "a readable file that holds a template, in UTF-8";
+    let wrong = |why: &str| Wrong::at("template_file", format!("{}: {why}", path.display()), FILE);
     let bytes = files::bounded(path, MAX_TEMPLATE).map_err(|unread| wrong(&unread.got))?;
-    std::str::from_utf8(&bytes.content).map_err(|_| wrong("not UTF-8"))?;
+    let text = std::str::from_utf8(&bytes.content).map_err(|_| wrong("not UTF-8"))?;
+    parsed(text).map_err(|why| wrong(&why))?;
     Ok(path.to_owned())
+}
+
+/// A template as far as can be told without values: what stands in it is seen when it is rendered.
+fn parsed(text: &str) -> Result<String, String> {
+    match minijinja::Environment::empty().template_from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            Err(format!("line {}: {what}", error.line().unwrap_or(1)))
+        }
+    }
 }
 
 fn pki(table: &Table) -> Result<Source, Wrong> {

@@ -46,7 +46,7 @@ const CONFINED: [(&str, &[&str]); 24] = [
     ("clap_mangen", &["cli"]),
     ("hickory_resolver", &["system::resolver"]),
     ("hyper", &["api", "cli::client", "engine", "probe"]),
-    ("minijinja", &["credentials::template"]),
+    ("minijinja", &["config::credentials", "credentials::template"]),
     ("reqwest", &["credentials", "report", "system"]),
     ("ring", &["credentials::seal", "system::trust"]),
     ("rusqlite", &["store"]),

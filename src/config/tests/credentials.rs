@@ -318,6 +318,22 @@ fn files_have_modes_owners_and_templates() {
 }
 
 #[test]
+fn a_template_that_is_none_is_told_with_its_line() {
+    let source = "[credentials.api]\ntype = \"file\"\npath = \"/a\"\n[[credentials.api.files]]\npath = \"/b\"\n\
+                  template = \"user={{ user }}\\nkey={{ value\"\n";
+    let [mistake] = &mistakes(source)[..] else { panic!("one") };
+    assert_eq!(mistake.path, "credentials.api.files[0].template");
+    assert!(mistake.got.starts_with("line 2: "), "{mistake:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t");
+    std::fs::write(&file, "{% if value %}").unwrap();
+    let named = source.lines().take(5).collect::<Vec<_>>().join("\n");
+    let named = format!("{named}\ntemplate_file = \"{}\"\n", file.display());
+    let [mistake] = &mistakes(&named)[..] else { panic!("one") };
+    assert!(mistake.got.contains("/t: line 1: "), "{mistake:?}");
+}
+
+#[test]
 fn calls_of_a_rotation_are_read() {
     let rotation = one(
         "type = \"kv2\"\npath = \"a\"\n[credentials.api.rotation]\nevery = \"30d\"\n\
