@@ -383,6 +383,12 @@ static API: &[Key] =
 pub(super) static LABELS: &[Key] = &[
     key("enable", Kind::Flag, Hidden, "watch it, or never touch it"),
     key("name", Kind::Name, Hidden, "unset: PROJECT-SERVICE of Compose, else the container's own"),
+    key(
+        "depends_on",
+        Kind::Names,
+        Hidden,
+        "services of its Compose project, watched services or containers of its own host that it needs to be well",
+    ),
     SEVERITY,
     START_PERIOD,
     LIFECYCLE,

@@ -123,7 +123,7 @@ pub fn read(
         severity: word_of(&tree, "severity").unwrap_or(Severity::Warning),
         checks: reader.checks(&tree, defaults),
         recovery,
-        depends_on: Vec::new(),
+        depends_on: decode::names_of(&tree, "depends_on").into_iter().map(|(name, _)| name.to_owned()).collect(),
         lifecycle: word_of(&tree, "lifecycle").unwrap_or(defaults.lifecycle),
         after_gap: word_of(&tree, "after_gap").unwrap_or(defaults.after_gap),
         heal_exits: enabled || carried.iter().any(|key| ![AUTOHEAL, DEUNHEALTH].contains(key)),
@@ -350,6 +350,11 @@ fn value<'l>(kind: &Kind, text: &'l str) -> values::Read<Value<'l>> {
                 }
             }
             Ok(spanned(DeValue::Array(steps)))
+        }
+        Kind::Names => {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let names: values::Read<DeArray> = names.map(|name| values::name(name).map(string)).collect();
+            Ok(spanned(DeValue::Array(names?)))
         }
         Kind::Headers => values::header_value(text).map(|_| string(text)),
         Kind::Json => Ok(string(text)),
@@ -631,7 +636,7 @@ mod tests {
         steps
             && checks
             && service.recovery.commands.is_empty()
-            && service.depends_on.is_empty()
+            && service.depends_on.iter().all(|name| values::name(name).is_ok())
             && service.target == Target::Container(container.to_owned())
     }
 
@@ -662,7 +667,7 @@ mod tests {
     fn pairs() -> impl Strategy<Value = Labels> {
         let key = prop_oneof![
             "iaso\\.check\\.[a-c]\\.(url|url|url|port|type|redirects|headers\\.[a-zA-Z]{1,3}|expect\\.(status|json\\./a))",
-            "iaso\\.(host|name|check|recovery\\.(mode|window|max_attempts|stop_timeout|backoff\\.(base|max|factor)))",
+            "iaso\\.(host|name|depends_on|check|recovery\\.(mode|window|max_attempts|stop_timeout|backoff\\.(base|max|factor)))",
             "(autoheal|autoheal\\.action|autoheal\\.stop\\.timeout|deunhealth\\.restart\\.on\\.unhealthy)",
             "com\\.docker\\.compose\\.(project|service|container-number|oneoff)",
             any::<String>(),

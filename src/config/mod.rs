@@ -4,6 +4,7 @@ mod autoheal;
 mod checks;
 mod credentials;
 mod decode;
+pub mod depends;
 mod environment;
 mod example;
 mod files;

@@ -213,7 +213,8 @@ pub struct Service {
     pub checks: Vec<Check>,
     /// How it is healed.
     pub recovery: Recovery,
-    /// Names of other services of the file that it needs, without cycles: it is not healed before they are well.
+    /// What it needs: it is not healed before they are well. In the file, names of other services of the file, without
+    /// cycles. From a label, names of whatever is on its own host; they may be nobody's, and lead in a circle.
     pub depends_on: Vec<String>,
     /// Whether an exit may be natural.
     pub lifecycle: Lifecycle,

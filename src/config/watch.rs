@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iaso_policy::id::{Identity, InvalidIdentity};
 
+use super::depends;
 use super::labels::{self, Asked, LabelMistake};
 use super::validated::{Config, Service, Target};
 
@@ -75,10 +76,12 @@ pub fn judge(config: &Config, host: &str, container: &str, labels: &Labels) -> V
     if let Some(service) = of_file {
         let name = display_name(&identity, Some(&service.name), first);
         let service = Arc::clone(service);
-        return Verdict::Watched(Box::new(Watched { identity, name, service, mistakes: Vec::new() }));
+        let mistakes = depends::mistakes(container, labels);
+        return Verdict::Watched(Box::new(Watched { identity, name, service, mistakes }));
     }
     match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
-        Asked::Watched(service, mistakes) => {
+        Asked::Watched(service, mut mistakes) => {
+            mistakes.extend(depends::mistakes(container, labels));
             let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
             let name = display_name(&identity, own, first);
             Verdict::Watched(Box::new(Watched { identity, name, service, mistakes }))

@@ -13,7 +13,7 @@ mod translate;
 mod transport;
 pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -158,6 +158,8 @@ pub struct ContainerDetail {
     pub networks: BTreeMap<String, Vec<IpAddr>>,
     /// `host`, `none`, `bridge`, `container:ID`, or a network's name.
     pub network_mode: String,
+    /// Names of the containers that it is linked to.
+    pub links: BTreeSet<String>,
     /// Its published ports: (container's TCP port, host's address, host's port).
     pub ports: Vec<(u16, IpAddr, u16)>,
     /// What of the host it sees, by destination.

@@ -183,6 +183,7 @@ pub(crate) fn running(id: ContainerId, started: i64) -> ContainerDetail {
         stop_grace: None,
         networks: BTreeMap::new(),
         network_mode: "bridge".to_owned(),
+        links: BTreeSet::new(),
         ports: Vec::new(),
         mounts: Vec::new(),
     }

@@ -1,7 +1,7 @@
 //! From the engine's words to ours. Whatever is missing or strange becomes the harmless value; environment variables and
 //! health logs are not taken over at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub(super) fn detail(found: ContainerInspectResponse) -> Option<ContainerDetail>
         stop_signal: config.stop_signal.as_deref().and_then(signal_number).unwrap_or(TERM),
         stop_grace: config.stop_timeout.and_then(|secs| u64::try_from(secs).ok()).map(Duration::from_secs),
         ports: ports(&networks),
+        links: links(&host.links.unwrap_or_default(), &networks),
         networks: addresses(networks),
         network_mode: host.network_mode.unwrap_or_default(),
         mounts: mounts(found.mounts.unwrap_or_default()),
@@ -109,6 +110,15 @@ fn addresses(settings: NetworkSettings) -> BTreeMap<String, Vec<IpAddr>> {
             (name, written.into_iter().flatten().filter_map(|address| address.parse().ok()).collect())
         })
         .collect()
+}
+
+/// The containers that are linked to: `/db:/web/alias` on the default network, `db:alias` on others.
+fn links(of_default: &[String], settings: &NetworkSettings) -> BTreeSet<String> {
+    let of_networks = settings.networks.iter().flat_map(|networks| networks.values());
+    let of_networks = of_networks.flat_map(|endpoint| endpoint.links.iter().flatten());
+    let all = of_default.iter().chain(of_networks);
+    let names = all.filter_map(|link| link.trim_start_matches('/').split(':').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn ports(settings: &NetworkSettings) -> Vec<(u16, IpAddr, u16)> {
@@ -216,6 +226,18 @@ mod tests {
         for name in ["", "0", "65", "SIGNOPE", "SIGRTMIN+31", "SIGRTMIN+x", "256"] {
             assert_eq!(signal_number(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn links_lead_to_containers_by_name_on_every_network() {
+        let endpoint = |links: &[&str]| bollard::models::EndpointSettings {
+            links: Some(links.iter().map(|link| (*link).to_owned()).collect()),
+            ..Default::default()
+        };
+        let networks = HashMap::from([("shop".to_owned(), endpoint(&["db:data", "db:db_1", "cache", ":", ""]))]);
+        let settings = NetworkSettings { networks: Some(networks), ..NetworkSettings::default() };
+        let found = links(&["/old:/web/alias".to_owned()], &settings);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["cache", "db", "old"]);
     }
 
     #[test]

@@ -146,6 +146,11 @@ impl Identity {
         self == other || self.service().is_some_and(|service| other.service() == Some(service))
     }
 
+    /// The Compose project and the service in it; none outside Compose.
+    pub fn compose_service(&self) -> Option<(&str, &str)> {
+        self.service()?.split_once('/').and_then(|(_, service)| service.split_once('/'))
+    }
+
     /// Host, project and service; none outside Compose.
     fn service(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(service, _)| service).filter(|service| !service.ends_with('/'))

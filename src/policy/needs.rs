@@ -59,7 +59,9 @@ pub(crate) struct Standing {
 
 /// What a walk down the needs of a service came to.
 struct Walk {
-    /// The root of what is not met.
+    /// Something is not met.
+    is_barred: bool,
+    /// The root of that, where it is watched.
     root: Option<ServiceId>,
     /// When that may have changed by itself.
     until: Option<Mono>,
@@ -70,8 +72,8 @@ struct Walk {
 /// Why a service that could be recovered waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Barrier {
-    /// For whom: the root, whose own needs are met.
-    pub(crate) behind: ServiceId,
+    /// For whom: the root, whose own needs are met; none where that is not watched.
+    pub(crate) behind: Option<ServiceId>,
     pub(crate) until: Option<Mono>,
 }
 
@@ -122,6 +124,9 @@ impl Policy {
             self.shared.needy.insert(service);
         }
         self.graph.set(service, needs);
+        if self.graph.is_needed(service) {
+            self.shared.moved.insert(service);
+        }
         self.with(service, out, |service, turn| {
             if service.trouble.is_some() {
                 service.review(turn, None);
@@ -162,9 +167,9 @@ impl Policy {
         let incident = service.incident?;
         let noticed =
             || Mono(self.now.place(incident.opened).0 - i64::try_from(ASKED_AT_MOST.as_millis()).unwrap_or(0));
-        let Walk { root, until, stale } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
-        if let Some(behind) = root {
-            return Some(Barrier { behind, until });
+        let Walk { is_barred, root, until, stale } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
+        if is_barred {
+            return Some(Barrier { behind: root, until });
         }
         let behind = *stale.first().filter(|_| incident.attempts == 0)?;
         let now = self.now.mono;
@@ -182,14 +187,14 @@ impl Policy {
                 now + ANSWERED_BY
             }
         };
-        (until > now).then_some(Barrier { behind, until: Some(until) })
+        (until > now).then_some(Barrier { behind: Some(behind), until: Some(until) })
     }
 
     /// Looks at everything that a service needs whose outage began then. No recursion: needs may be a chain of any length.
     fn walk(&self, id: ServiceId, began: Mono) -> Walk {
         let now = self.now.mono;
         let (mut walked, mut stale, mut until) = (BTreeSet::from([id]), BTreeSet::new(), None);
-        let (mut unmet, mut waiting) = (Vec::new(), BTreeSet::new());
+        let (mut is_barred, mut unmet, mut waiting) = (false, Vec::new(), BTreeSet::new());
         let mut next = Vec::from([id]);
         while let Some(id) = next.pop() {
             for need in self.graph.of(id) {
@@ -199,22 +204,22 @@ impl Policy {
                     standing.told < began && standing.footing != Footing::Unknown
                 };
                 stale.extend(met.iter().filter(is_old).map(|(needed, _)| *needed));
-                if met.is_empty()
-                    && let Some((needed, _)) = broken.first()
-                {
-                    unmet.push(*needed);
+                let is_met = !met.is_empty() || need.unwatched == Some(true);
+                if !is_met && (!broken.is_empty() || need.unwatched.is_some()) {
+                    is_barred = true;
+                    unmet.extend(broken.first().map(|(needed, _)| *needed));
                     waiting.insert(id);
                     let free_at =
                         broken.iter().filter_map(|(_, standing)| standing.free_at).filter(|at| *at > now).min();
                     until = [until, free_at].into_iter().flatten().min();
                 }
                 // One of several is enough, and then it is the one whose own needs count.
-                let below = if met.is_empty() { broken } else { met };
+                let below = if is_met { met } else { broken };
                 next.extend(below.into_iter().map(|(needed, _)| needed).filter(|needed| walked.insert(*needed)));
             }
         }
         let root = unmet.iter().find(|needed| !waiting.contains(needed)).or(unmet.first()).copied();
-        Walk { root, until, stale }
+        Walk { is_barred, root, until, stale }
     }
 
     /// Has a service looked at and its healing checks made, now.

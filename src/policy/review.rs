@@ -42,7 +42,7 @@ impl Service {
         let Some(trouble) = self.trouble.filter(|_| !self.is_busy()) else { return };
         match (self.decide(turn, trouble), barrier) {
             (Decision::Act(_), Some(Barrier { behind, until })) => {
-                self.hold_behind(turn, Hold::Dependency, until, None, Some(behind));
+                self.hold_behind(turn, Hold::Dependency, until, None, behind);
             }
             (decision, _) => self.carry_out(turn, trouble, decision),
         }

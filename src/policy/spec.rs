@@ -106,6 +106,8 @@ impl ServiceSpec {
 pub struct Need {
     /// What is needed: one of these is enough. None of them: nobody knows what it is, which holds nothing.
     pub on: Vec<ServiceId>,
+    /// For what would do as well and is not watched: whether, as the engine has it, it is as it must be.
+    pub unwatched: Option<bool>,
     /// How it must be.
     pub until: Condition,
     /// The service is to be started anew after each start of what it needs, as whoever lives in another's network must be.

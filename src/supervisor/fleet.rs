@@ -13,7 +13,7 @@ use iaso_policy::input::{EngineHealth, Sight, State, Witness};
 use iaso_policy::time::{Mono, Now};
 
 use super::container::{Known, estimate, health_at_start, is_alive, leads_to_the_engine, state_of};
-use crate::config::validated::{Config, Service, Target};
+use crate::config::validated::{Config, Service};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
 use crate::journal::Subject;
@@ -52,6 +52,8 @@ pub(crate) struct Watched {
 pub(crate) struct News {
     pub(crate) inputs: Vec<Input>,
     pub(crate) replan: Vec<ServiceId>,
+    /// Who needs whom may have changed.
+    pub(crate) rewired: bool,
 }
 
 impl Fleet {
@@ -208,6 +210,7 @@ impl Fleet {
         let id = detail.id.clone();
         let before = self.hosts[usize::from(host.0)].remove(&id);
         let Some(before) = before else {
+            news.rewired = true;
             let service = self.adopt(host, &detail, now.mono);
             let since = estimate(detail.started, began, now);
             let state = detail.state;
@@ -222,6 +225,8 @@ impl Fleet {
         }
         // Names change by a rename only, and labels never do.
         let renamed = before.detail.name != detail.name;
+        // How those stand that nobody watches is told to those who need them.
+        news.rewired |= renamed || before.service.is_none() && before.detail.state != detail.state;
         let service = if renamed { self.adopt(host, &detail, now.mono) } else { before.service };
         let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
         let begins = detail.started > before.started;
@@ -360,6 +365,7 @@ impl Fleet {
             self.leave(host, service, id, instance, began, news);
         }
         self.hosts[usize::from(host.0)].remove(id);
+        news.rewired = true;
         self.told.remove(id);
     }
 
@@ -406,7 +412,9 @@ impl Fleet {
         }
         known.changed = received;
         known.detail.state = state;
-        if let Some(service) = known.service {
+        let service = known.service;
+        news.rewired |= service.is_none();
+        if let Some(service) = service {
             self.push_sight(service, &event.container, state_of(state, Witness::Event), received, news);
         }
     }
@@ -432,15 +440,6 @@ impl Fleet {
             news.inputs.push(Input::Seen { service, sight });
             news.replan.push(service);
         }
-    }
-}
-
-/// What a waiting service waits for, in words.
-pub(crate) fn target_in_words(target: &Target) -> String {
-    match target {
-        Target::Container(name) => format!("a container named {name}"),
-        Target::Compose { project, service } => format!("Compose service {project}/{service}"),
-        Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
     }
 }
 

@@ -6,9 +6,10 @@ use std::task::Poll;
 use iaso_policy::id::{HostId, ServiceId};
 use iaso_policy::input::{HostLink, Input};
 
-use super::fleet::{self, News};
+use super::fleet::News;
 use super::picture::HostNews;
 use super::{HostPort, Supervisor, plan};
+use crate::config::validated::Target;
 use crate::engine::watch::Update;
 
 impl Supervisor {
@@ -52,7 +53,7 @@ impl Supervisor {
     pub(super) fn tell_waiting(&mut self) {
         for service in self.fleet.waiting() {
             if self.picture.is_first_wait_of(&service.name) {
-                let target = fleet::target_in_words(&service.target);
+                let target = target_in_words(&service.target);
                 tracing::info!(service = %service.name, "waiting for {target}, which does not exist yet");
             }
         }
@@ -60,7 +61,7 @@ impl Supervisor {
 
     pub(super) fn take(&mut self, news: News) {
         let others = news.inputs.iter().any(|input| matches!(input, Input::Define { .. } | Input::Forget { .. }));
-        if others {
+        if others || news.rewired {
             // What somebody needs is known before it is seen how that one is.
             self.tell_needs();
         }
@@ -97,4 +98,13 @@ pub(super) async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (Ho
         Poll::Pending
     })
     .await
+}
+
+/// What a waiting service waits for, in words.
+fn target_in_words(target: &Target) -> String {
+    match target {
+        Target::Container(name) => format!("a container named {name}"),
+        Target::Compose { project, service } => format!("Compose service {project}/{service}"),
+        Target::Selector(label) => format!("a container with the label {}={}", label.key, label.value),
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) mod plan;
 mod reload;
 mod rollouts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,6 @@ use iaso_policy::input::{CheckResult, Input, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
-use iaso_policy::spec::Need;
 use iaso_policy::time::Mono;
 use iaso_policy::{Policy, action::Answer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -47,6 +46,7 @@ use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
 use fleet::Fleet;
 use hearing::next_update;
+use needs::Needs;
 pub(crate) use operations::change_of;
 use operations::{Operations, Returned, is_charge_of};
 use picture::{CheckNews, Picture};
@@ -122,7 +122,7 @@ pub struct Supervisor {
     replies: HashMap<OrderId, oneshot::Sender<Reply>>,
     orders_taken: u64,
     /// What each service needs, as it was told last.
-    needs: BTreeMap<ServiceId, Vec<Need>>,
+    needs: Needs,
     listeners: Vec<Box<dyn Listener>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     picture: Picture,
@@ -162,7 +162,7 @@ impl Supervisor {
             rereads: ports.rereads,
             replies: HashMap::new(),
             orders_taken: 0,
-            needs: BTreeMap::new(),
+            needs: Needs::default(),
             listeners: ports.listeners,
             snapshots: ports.snapshots,
             picture,

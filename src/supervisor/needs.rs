@@ -1,19 +1,60 @@
-//! Who needs whom: names become numbers whenever a service comes or goes.
+//! Who needs whom: what the file, labels, Compose and the engine say becomes numbers whenever that may have changed.
 
-use std::collections::BTreeMap;
+mod circles;
+mod directory;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use iaso_policy::Input;
 use iaso_policy::id::ServiceId;
+use iaso_policy::input::EngineHealth;
 use iaso_policy::spec::{Condition, Need};
 
+use self::circles::break_up;
+use self::directory::{Directory, Found};
 use super::Supervisor;
-use super::fleet::Fleet;
+use super::container::Known;
+use super::fleet::{Fleet, Watched};
+use crate::config::{depends, watch};
+use crate::engine::ContainerState;
+
+/// What was told of needs.
+#[derive(Default)]
+pub(super) struct Needs {
+    /// What each service needs, as the policy has it.
+    told: BTreeMap<ServiceId, Vec<Need>>,
+    /// Those who need each other in a circle, as people were told.
+    circles: BTreeSet<Vec<ServiceId>>,
+}
+
+/// A need, and who says so.
+#[derive(Debug, PartialEq)]
+struct Wanted {
+    by: By,
+    need: Need,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    /// The file, which has no circles.
+    File,
+    /// The engine: it lives in the network of the other, or is linked to it.
+    Engine,
+    /// A label, which anybody may have written.
+    Label,
+}
 
 impl Supervisor {
     /// Tells the policy what has changed in who needs whom.
     pub(super) fn tell_needs(&mut self) {
-        let mut news = needs(&self.fleet);
-        for (service, known) in &self.needs {
+        let (mut news, circles) = needs(&self.fleet);
+        for circle in circles.difference(&self.needs.circles) {
+            let names = circle.iter().filter_map(|id| Some(&*self.fleet.service(*id)?.subject.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            tracing::warn!("labels say that these need each other in a circle, which does not count: {names}");
+        }
+        self.needs.circles = circles;
+        for (service, known) in &self.needs.told {
             match news.get(service) {
                 Some(needs) if needs == known => drop(news.remove(service)),
                 Some(_) => {}
@@ -22,47 +63,73 @@ impl Supervisor {
             }
         }
         for (service, needs) in news {
-            self.needs.insert(service, needs.clone());
+            self.needs.told.insert(service, needs.clone());
             self.step(Input::Needs { service, needs });
         }
     }
 }
 
-/// What each service of the file needs that needs something. Nobody else's name stands for a service of the file.
-fn needs(fleet: &Fleet) -> BTreeMap<ServiceId, Vec<Need>> {
-    let mut numbers: BTreeMap<&str, Vec<ServiceId>> = BTreeMap::new();
+/// What each service needs that needs something, without circles; and who was in one.
+fn needs(fleet: &Fleet) -> (BTreeMap<ServiceId, Vec<Need>>, BTreeSet<Vec<ServiceId>>) {
+    let directory = Directory::new(fleet);
     let declared = (0..).map(ServiceId).zip(&fleet.services).filter(|(_, watched)| watched.declared);
-    let of_file = declared.filter(|(_, watched)| {
-        fleet.config.services.get(&watched.service.name).is_some_and(|wanted| *wanted == watched.service)
+    let wanted = declared.map(|(id, watched)| (id, wanted_by(fleet, &directory, watched)));
+    let mut wanted = wanted.filter(|(_, wanted)| !wanted.is_empty()).collect();
+    let circles = break_up(&mut wanted);
+    let needs = wanted.into_iter().map(|(id, wanted)| (id, wanted.into_iter().map(|wanted| wanted.need).collect()));
+    (needs.filter(|(_, needs): &(_, Vec<Need>)| !needs.is_empty()).collect(), circles)
+}
+
+fn wanted_by(fleet: &Fleet, directory: &Directory<'_>, watched: &Watched) -> Vec<Wanted> {
+    let known = fleet.container_of(watched);
+    let project = known.and_then(|known| watch::compose(&known.detail.labels)).map(|(project, _)| project);
+    let host = watched.host;
+    let of_file = directory::is_of_file(fleet, watched);
+    let named = watched.service.depends_on.iter().map(|name| {
+        let (by, found) = if of_file {
+            (By::File, directory.of_file(name))
+        } else {
+            (By::Label, directory.named(host, project, name))
+        };
+        Wanted { by, need: need(found, Condition::Healthy, false) }
     });
-    let of_file: Vec<_> = of_file.collect();
-    for (id, watched) in &of_file {
-        numbers.entry(&watched.service.name).or_default().push(*id);
+    let mut all: Vec<Wanted> = named.collect();
+    let Some(known) = known else { return all };
+    for wanted in depends::of_label(&known.detail.labels).into_iter().flatten() {
+        let found = project.map(|project| directory.of_project(host, project, &wanted.service)).unwrap_or_default();
+        all.push(Wanted { by: By::Label, need: need(found, wanted.until, false) });
     }
-    let needy = of_file.into_iter().filter(|(_, watched)| !watched.service.depends_on.is_empty());
-    let need = |name: &String| {
-        let on = numbers.get(name.as_str()).cloned().unwrap_or_default();
-        Need { on, until: Condition::Healthy, restarts: false }
-    };
-    needy.map(|(id, watched)| (id, watched.service.depends_on.iter().map(need).collect())).collect()
+    if let Some(owner) = known.detail.network_mode.strip_prefix("container:") {
+        let found = directory.container(host, owner);
+        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, true) });
+    }
+    for name in &known.detail.links {
+        let found = directory.container(host, name);
+        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, false) });
+    }
+    all
+}
+
+/// Of several instances one is enough: whoever needs a service that was scaled asks whichever answers.
+fn need(found: Found<'_>, until: Condition, restarts: bool) -> Need {
+    let is_met = || found.unwatched.iter().any(|known| meets(known, until));
+    let unwatched = (!found.unwatched.is_empty()).then(is_met);
+    Need { on: found.watched, unwatched, until, restarts }
+}
+
+/// Whether a container that nobody watches is as it must be, as far as the engine tells.
+fn meets(known: &Known, until: Condition) -> bool {
+    match known.detail.state {
+        // A job that has done its work.
+        ContainerState::Exited(0) => true,
+        ContainerState::Running(health) => match until {
+            Condition::Started => true,
+            Condition::Healthy => matches!(health, EngineHealth::None | EngineHealth::Healthy),
+            Condition::Completed => false,
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::supervisor::rollouts::tests::{config, fleet};
-
-    #[test]
-    fn names_stand_for_services_of_the_file_alone() {
-        let text = "[services.web]\ncontainer = \"web\"\ndepends_on = [\"db\", \"job\"]\n[services.db]\ncontainer = \"database\"\n\
-                    [services.job]\ncontainer = \"job\"\n";
-        let config = config(text);
-        // A container that goes by the name of another's service is not that service.
-        let fleet = fleet(&config, &[("db", None), ("database", None), ("web", None)]);
-        let number =
-            |name: &str| (0..).map(ServiceId).find(|id| *fleet.service(*id).unwrap().subject.name == *name).unwrap();
-        let need = |on: Vec<ServiceId>| Need { on, until: Condition::Healthy, restarts: false };
-        let expected = vec![need(vec![number("db")]), need(Vec::new())];
-        assert_eq!(needs(&fleet), BTreeMap::from([(number("web"), expected)]));
-    }
-}
+mod tests;

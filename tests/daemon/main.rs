@@ -5,6 +5,7 @@
 mod autoheal;
 mod certificates;
 mod checks;
+mod compose;
 mod containers;
 mod credentials;
 mod daemon;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let mut tests = zero::tests();
     tests.extend(loops::tests());
     tests.extend(needs::tests());
+    tests.extend(compose::tests());
     tests.extend(denied::tests());
     tests.extend(outage::tests());
     tests.extend(containers::tests());

@@ -17,7 +17,7 @@ const API: ServiceId = ServiceId(1);
 const WEB: ServiceId = ServiceId(2);
 
 fn need(on: &[ServiceId], until: Condition) -> Need {
-    Need { on: on.to_vec(), until, restarts: false }
+    Need { on: on.to_vec(), unwatched: None, until, restarts: false }
 }
 
 /// A database, an API that needs it, and a page that needs the API. All have a HEALTHCHECK, and are well.
@@ -201,6 +201,39 @@ fn what_nobody_knows_holds_nobody() {
 }
 
 #[test]
+fn what_nobody_watches_holds_as_the_engine_has_it() {
+    let as_seen = |unwatched: Option<bool>| Need { unwatched, ..need(&[], Condition::Healthy) };
+    let mut rig = stack();
+    needs(&mut rig, API, vec![as_seen(Some(false))]);
+    rig.becomes(API, UNHEALTHY);
+    rig.becomes(WEB, UNHEALTHY);
+    assert_eq!((touched(&rig), hold(&rig, API)), (vec![], Some((Hold::Dependency, None))));
+    assert_eq!(hold(&rig, WEB), Some((Hold::Dependency, Some(API))));
+    needs(&mut rig, API, vec![as_seen(Some(true))]);
+    assert_eq!(touched(&rig), [API]);
+    carry_out_healthy(&mut rig);
+    rig.pass(secs(30));
+    assert_eq!(touched(&rig), [API, WEB]);
+
+    // Who needs it through others waits as well, and is woken as well.
+    let mut rig = stack();
+    needs(&mut rig, API, vec![as_seen(Some(false))]);
+    rig.becomes(WEB, UNHEALTHY);
+    assert_eq!((touched(&rig), hold(&rig, WEB)), (vec![], Some((Hold::Dependency, None))));
+    needs(&mut rig, API, vec![as_seen(None)]);
+    assert_eq!(touched(&rig), [WEB]);
+
+    // One of several is enough, watched or not.
+    let mut rig = stack();
+    needs(&mut rig, API, vec![Need { on: vec![DB], ..as_seen(Some(true)) }]);
+    needs(&mut rig, WEB, vec![Need { on: vec![DB], ..as_seen(Some(false)) }]);
+    rig.stopped_by_a_person(DB);
+    rig.becomes(API, UNHEALTHY);
+    rig.becomes(WEB, UNHEALTHY);
+    assert_eq!((touched(&rig), hold(&rig, WEB)), (vec![API], Some((Hold::Dependency, Some(DB)))));
+}
+
+#[test]
 fn who_waits_for_a_host_that_is_lost_goes_on() {
     let elsewhere = HostId(1);
     let mut rig = stack();
@@ -362,13 +395,18 @@ fn condition() -> impl Strategy<Value = Condition> {
     prop_oneof![Just(Condition::Started), Just(Condition::Healthy), Just(Condition::Completed)]
 }
 
+/// Mostly, what is needed is watched.
+fn unwatched() -> impl Strategy<Value = Option<bool>> {
+    prop_oneof![4 => Just(None), 1 => any::<bool>().prop_map(Some)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     /// The judges see to it that no root is passed over, that nothing is done twice and that every hold has its reason.
     #[test]
     fn no_history_makes_a_dependent_go_first(
-        edges in prop::collection::vec((0..6_u32, 0..6_u32, condition(), any::<bool>()), 0..10),
+        edges in prop::collection::vec((0..6_u32, 0..6_u32, condition(), any::<bool>(), unwatched()), 0..10),
         history in prop::collection::vec((0..6_u32, happens()), 1..80),
     ) {
         let mut rig = Rig::new(FleetSpec::default());
@@ -379,7 +417,9 @@ proptest! {
         }
         for number in 0..6 {
             let of = edges.iter().filter(|(from, to, ..)| *from == number && to < from);
-            let all = of.map(|(_, to, until, restarts)| Need { restarts: *restarts, ..need(&[ServiceId(*to)], *until) });
+            let all = of.map(|(_, to, until, restarts, unwatched)| {
+                Need { restarts: *restarts, unwatched: *unwatched, ..need(&[ServiceId(*to)], *until) }
+            });
             needs(&mut rig, ServiceId(number), all.collect());
         }
         for (number, what) in history {

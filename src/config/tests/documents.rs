@@ -181,6 +181,7 @@ fn row(out: &mut String, key: &Key, prefix: &str, name: &str, default: Option<&s
                     value = "`start`, `restart`, `stop`, `signal:NAME`, with commas between".to_owned();
                     note = "the last step repeats";
                 }
+                Kind::Names => value = "names, with commas between".to_owned(),
                 Kind::Headers => (steps, value) = (format!("{steps}.NAME"), "text".to_owned()),
                 Kind::Json => (steps, value) = (format!("{steps}.POINTER"), "text".to_owned()),
                 Kind::Statuses => value = "`204`, `200-299`, with commas between".to_owned(),

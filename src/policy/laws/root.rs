@@ -22,13 +22,14 @@ impl Judges {
                 // What was never heard of meets every need.
                 let is_met =
                     |on: &ServiceId| self.services.get(on).is_none_or(|account| self.meets(account, need.until));
-                if !need.on.is_empty() && !need.on.iter().any(is_met) {
+                let is_known = !need.on.is_empty() || need.unwatched.is_some();
+                if is_known && need.unwatched != Some(true) && !need.on.iter().any(is_met) {
                     return Err(Violation { law: 3, service: operation.service, what: "what it needs is not well" });
                 }
-                if let [only] = need.on[..]
-                    && walked.insert(only)
+                if let ([only], None | Some(false)) = (&need.on[..], need.unwatched)
+                    && walked.insert(*only)
                 {
-                    next.push(only);
+                    next.push(*only);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! One container: its state, its process's life, its HEALTHCHECK.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ impl Container {
             stop_grace: self.script.stop_grace,
             networks: BTreeMap::from([("bridge".to_owned(), addresses)]),
             network_mode: "bridge".to_owned(),
+            links: BTreeSet::new(),
             ports: published.into_iter().collect(),
             mounts: Vec::new(),
         }

@@ -1,0 +1,173 @@
+use iaso_policy::id::HostId;
+use iaso_policy::time::{Boot, Mono, Now, Wall};
+
+use super::*;
+use crate::engine::ContainerDetail;
+use crate::engine::scripted::{id, running};
+use crate::supervisor::rollouts::tests::{config, fleet};
+
+const NOW: Now = Now { mono: Mono(2), wall: Wall(2), boot: Boot(1) };
+
+/// A running container with these labels.
+fn container(letter: char, name: &str, labels: &[(&str, &str)]) -> ContainerDetail {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ContainerDetail { name: name.to_owned(), labels, ..running(id(letter), 5) }
+}
+
+/// A watched container of the Compose project `shop`, which says by Compose's label what it needs.
+fn of_shop(letter: char, service: &str, depends_on: &str) -> ContainerDetail {
+    let labels = [
+        ("iaso.enable", "true"),
+        ("com.docker.compose.project", "shop"),
+        ("com.docker.compose.service", service),
+        ("com.docker.compose.depends_on", depends_on),
+    ];
+    container(letter, &format!("shop-{service}-1"), &labels)
+}
+
+fn known(text: &str, containers: Vec<ContainerDetail>) -> Fleet {
+    let mut fleet = Fleet::new(config(text), None);
+    assert!(fleet.listed(HostId(0), containers, Mono(1), NOW).rewired);
+    fleet
+}
+
+fn number(fleet: &Fleet, name: &str) -> ServiceId {
+    fleet.named(name).unwrap_or_else(|| panic!("no service {name}"))
+}
+
+/// What a service needs: the names of what is watched, how what is not stands, the condition, and whether it restarts.
+fn needs_of(fleet: &Fleet, name: &str) -> Vec<(Vec<String>, Option<bool>, Condition, bool)> {
+    let shown = |id: &ServiceId| fleet.service(*id).unwrap().subject.name.to_string();
+    let needs = needs(fleet).0.remove(&number(fleet, name)).unwrap_or_default();
+    let shown = |need: Need| (need.on.iter().map(shown).collect(), need.unwatched, need.until, need.restarts);
+    needs.into_iter().map(shown).collect()
+}
+
+fn on(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn names_stand_for_services_of_the_file_alone() {
+    let text = "[services.web]\ncontainer = \"web\"\ndepends_on = [\"db\", \"job\"]\n[services.db]\ncontainer = \"database\"\n\
+                [services.job]\ncontainer = \"job\"\n";
+    let config = config(text);
+    // A container that goes by the name of another's service is not that service.
+    let fleet = fleet(&config, &[("db", None), ("database", None), ("web", None)]);
+    let number =
+        |name: &str| (0..).map(ServiceId).find(|id| *fleet.service(*id).unwrap().subject.name == *name).unwrap();
+    let need = |on: Vec<ServiceId>| Need { on, unwatched: None, until: Condition::Healthy, restarts: false };
+    let expected = vec![need(vec![number("db")]), need(Vec::new())];
+    assert_eq!(needs(&fleet).0, BTreeMap::from([(number("web"), expected)]));
+}
+
+#[test]
+fn compose_names_services_of_the_same_project_on_the_same_host() {
+    let other = [
+        ("iaso.enable", "true"),
+        ("com.docker.compose.project", "other"),
+        ("com.docker.compose.service", "cache"),
+        ("com.docker.compose.depends_on", "db:service_healthy:false"),
+    ];
+    let mut second = of_shop('c', "db", "");
+    second.labels.insert("com.docker.compose.container-number".to_owned(), "2".to_owned());
+    let fleet = known(
+        "",
+        vec![
+            of_shop('a', "web", "db:service_healthy:false,cache:service_started:false,job:service_fine:false"),
+            of_shop('b', "db", ""),
+            second,
+            container('d', "cache", &[("iaso.enable", "true")]),
+            container('e', "other-cache-1", &other),
+        ],
+    );
+    let expected =
+        [(on(&["shop-db", "shop-db-2"]), None, Condition::Healthy, false), (vec![], None, Condition::Started, false)];
+    assert_eq!(needs_of(&fleet, "shop-web"), expected);
+    assert_eq!(needs_of(&fleet, "other-cache"), [(vec![], None, Condition::Healthy, false)], "another project's");
+    assert_eq!(needs_of(&fleet, "shop-db"), []);
+}
+
+#[test]
+fn what_compose_says_also_counts_for_services_of_the_file() {
+    let text =
+        "[services.front]\ncompose = \"shop/web\"\ndepends_on = [\"store\"]\n[services.store]\ncompose = \"shop/db\"\n";
+    let mut web = of_shop('a', "web", "db:service_started:false");
+    web.labels.insert("iaso.depends_on".to_owned(), "shop-job".to_owned());
+    let fleet = known(text, vec![web, of_shop('b', "db", ""), of_shop('c', "job", "")]);
+    let expected =
+        [(on(&["store"]), None, Condition::Healthy, false), (on(&["store"]), None, Condition::Started, false)];
+    assert_eq!(needs_of(&fleet, "front"), expected, "its other labels do not count");
+}
+
+#[test]
+fn what_is_gone_for_a_moment_is_needed_all_the_same() {
+    let mut fleet = known("", vec![of_shop('a', "web", "db:service_healthy:false"), of_shop('b', "db", "")]);
+    let news = fleet.looked(HostId(0), &id('b'), None, Mono(3), NOW);
+    assert!(news.rewired);
+    assert_eq!(needs_of(&fleet, "shop-web"), [(on(&["shop-db"]), None, Condition::Healthy, false)]);
+}
+
+#[test]
+fn a_label_names_what_is_on_its_own_host() {
+    let own =
+        |letter, name: &str, needs| container(letter, name, &[("iaso.enable", "true"), ("iaso.depends_on", needs)]);
+    let mut of_shop = of_shop('a', "web", "");
+    of_shop.labels.insert("iaso.depends_on".to_owned(), "db, data,plain,nobody".to_owned());
+    let data = container('d', "x", &[("iaso.enable", "true"), ("iaso.name", "data")]);
+    let fleet = known(
+        "",
+        vec![of_shop, self::of_shop('b', "db", ""), own('c', "db", "db"), data, container('e', "plain", &[])],
+    );
+    let needs: Vec<_> = needs_of(&fleet, "shop-web").into_iter().map(|(on, unwatched, ..)| (on, unwatched)).collect();
+    let none = || (Vec::new(), None);
+    assert_eq!(needs, [(on(&["shop-db"]), None), (on(&["data"]), None), (vec![], Some(true)), none()]);
+    assert_eq!(needs_of(&fleet, "db"), [], "itself");
+}
+
+#[test]
+fn who_lives_in_the_network_of_another_or_is_linked_to_it_needs_it() {
+    let watched = [("iaso.enable", "true")];
+    let mode = |letter: char| format!("container:{}", id(letter).as_str());
+    let app = ContainerDetail { network_mode: mode('b'), ..container('a', "app", &watched) };
+    let old = ContainerDetail { links: BTreeSet::from(["vpn".to_owned()]), ..container('c', "old", &watched) };
+    let lost = ContainerDetail { network_mode: mode('f'), ..container('d', "lost", &watched) };
+    let fleet = known("", vec![app, container('b', "vpn", &watched), old, lost]);
+    assert_eq!(needs_of(&fleet, "app"), [(on(&["vpn"]), None, Condition::Started, true)]);
+    assert_eq!(needs_of(&fleet, "old"), [(on(&["vpn"]), None, Condition::Started, false)]);
+    assert_eq!(needs_of(&fleet, "lost"), [(vec![], None, Condition::Started, true)], "its owner is gone");
+}
+
+#[test]
+fn what_nobody_watches_is_read_from_the_engine() {
+    use EngineHealth::{None as Unchecked, Starting, Unhealthy};
+    let states = [
+        (ContainerState::Running(Unchecked), [true, true, false]),
+        (ContainerState::Running(Starting), [true, false, false]),
+        (ContainerState::Running(Unhealthy), [true, false, false]),
+        (ContainerState::Exited(0), [true, true, true]),
+        (ContainerState::Exited(1), [false, false, false]),
+        (ContainerState::Paused, [false, false, false]),
+        (ContainerState::Created, [false, false, false]),
+    ];
+    for (state, expected) in states {
+        let mut db = of_shop('b', "db", "");
+        db.labels.insert("iaso.enable".to_owned(), "no".to_owned());
+        let text = "db:service_started:false,db:service_healthy:false,db:service_completed_successfully:false";
+        let fleet = known("", vec![of_shop('a', "web", text), ContainerDetail { state, ..db }]);
+        let found: Vec<_> =
+            needs_of(&fleet, "shop-web").into_iter().map(|(on, unwatched, ..)| (on, unwatched)).collect();
+        assert_eq!(found, expected.map(|met| (vec![], Some(met))), "{state:?}");
+    }
+}
+
+#[test]
+fn needs_that_lead_in_a_circle_do_not_count() {
+    let web = of_shop('a', "web", "db:service_healthy:false");
+    let db = of_shop('b', "db", "web:service_started:false,disk:service_started:false");
+    let fleet = known("", vec![web, db, of_shop('c', "disk", "")]);
+    let both = vec![number(&fleet, "shop-web"), number(&fleet, "shop-db")];
+    assert_eq!(needs(&fleet).1, BTreeSet::from([both]));
+    assert_eq!(needs_of(&fleet, "shop-web"), []);
+    assert_eq!(needs_of(&fleet, "shop-db"), [(on(&["shop-disk"]), None, Condition::Started, false)]);
+}

@@ -1,0 +1,123 @@
+//! Who needs whom as Compose, labels and the engine tell it, on real containers.
+
+use iaso::engine::image;
+use libtest_mimic::Trial;
+
+use crate::daemon::{Daemon, Home, Settings, message};
+use crate::site::Site;
+use crate::support::{Need, test};
+use crate::until;
+
+pub fn tests() -> Vec<Trial> {
+    macro_rules! suite {
+        ($($name:ident),+ $(,)?) => {
+            vec![$(test(concat!("compose::", stringify!($name)), &[Need::Engine], || { $name(); Ok(()) })),+]
+        };
+    }
+    suite![
+        what_compose_2_tells_is_waited_for,
+        who_lives_in_the_network_of_another_follows_its_restart,
+        a_circle_of_labels_is_told_and_holds_nobody,
+    ]
+}
+
+const NONE: &str = "--network=none";
+
+/// The services that were operated on, in order.
+fn begun(daemon: &Daemon) -> Vec<String> {
+    let lines = daemon.lines().into_iter().filter(|line| line["event"] == "operation_begun");
+    lines.map(|line| line["service"].as_str().unwrap().to_owned()).collect()
+}
+
+fn what_compose_2_tells_is_waited_for() {
+    let site = Site::shared();
+    let project = site.name("shop");
+    let labels = |service: &str, depends_on: &str| {
+        [
+            format!("--label=com.docker.compose.project={project}"),
+            format!("--label=com.docker.compose.service={service}"),
+            format!("--label=com.docker.compose.depends_on={depends_on}"),
+        ]
+    };
+    let [a, b, c] = labels("job", "");
+    let job = site.patient("job", &[NONE, "--label=iaso.enable=no", &a, &b, &c], &[]);
+    let [a, b, c] = labels("db", "");
+    let db = site.checked_patient("db", &[NONE, &a, &b, &c], &[]);
+    let [a, b, c] = labels("api", "db:service_healthy:false,job:service_completed_successfully:false");
+    let api = site.checked_patient("api", &[NONE, &a, &b, &c], &[]);
+    // It has not done its work.
+    site.ask(&job, "/exit?code=1");
+    until("the job has ended", || (!site.runs(&job)).then_some(()));
+
+    let home = Home::new(&site, &Settings::default());
+    let daemon = home.start(&[]);
+    let (db_service, api_service) = (format!("{project}-db"), format!("{project}-api"));
+    for service in [&db_service, &api_service] {
+        daemon.until_health(service, "healthy");
+    }
+    assert_eq!(home.iaso(&["pause", &db_service]).code, 0);
+    site.ask(&db, "/sick");
+    daemon.until_event(&db_service, "held", Some("paused"));
+    site.ask(&api, "/sick");
+    daemon.until_explained(&api_service, &["dependency", &format!("It waits for {db_service}")]);
+    assert_eq!(home.iaso(&["resume", &db_service]).code, 0);
+    daemon.until_event(&db_service, "incident_closed", Some("healed"));
+    // Nobody watches the job, and the engine knows how it ended.
+    until("only the job is waited for", || {
+        let said = daemon.explain(&api_service);
+        (said.contains("dependency") && !said.contains("It waits for")).then_some(())
+    });
+    assert_eq!(begun(&daemon), [&*db_service]);
+    site.docker(&["start", &job]);
+    site.ask(&job, "/exit?code=0");
+    daemon.until_event(&api_service, "incident_closed", Some("healed"));
+    assert_eq!(begun(&daemon), [db_service, api_service]);
+    assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
+    daemon.stop();
+}
+
+fn who_lives_in_the_network_of_another_follows_its_restart() {
+    let site = Site::shared();
+    let vpn = site.patient("vpn", &[], &[]);
+    let app = site.patient("app", &[&format!("--network=container:{vpn}")], &["--port", "0"]);
+    let home = Home::new(&site, &Settings::default());
+    let events = site.events();
+    let daemon = home.start(&[]);
+    for service in [&vpn, &app] {
+        daemon.until_health(service, "healthy");
+    }
+    let reaches = || {
+        let probe = ["patient", "--probe", "http://127.0.0.1:8080/health"];
+        site.try_docker(&[&["exec", &app, image::EXECUTABLE], &probe[..]].concat()).is_ok()
+    };
+    until("they share a network", || reaches().then_some(()));
+    site.ask(&vpn, "/exit?code=3");
+    daemon.until_event(&vpn, "incident_closed", Some("healed"));
+    daemon.until_event(&app, "incident_closed", Some("healed"));
+    until("they share a network again", || reaches().then_some(()));
+    assert_eq!(begun(&daemon), [&*vpn, &app]);
+    events.come_to(&app, "restart", 1);
+    assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
+    daemon.stop();
+}
+
+fn a_circle_of_labels_is_told_and_holds_nobody() {
+    let site = Site::shared();
+    let needs = |short: &str| format!("--label=iaso.depends_on={}", site.name(short));
+    let one = site.checked_patient("one", &[NONE, &needs("two")], &[]);
+    let two = site.checked_patient("two", &[NONE, &needs("one")], &[]);
+    let home = Home::new(&site, &Settings::default());
+    let daemon = home.start(&[]);
+    for service in [&one, &two] {
+        daemon.until_health(service, "healthy");
+    }
+    site.ask(&one, "/sick");
+    site.ask(&two, "/sick");
+    for service in [&one, &two] {
+        daemon.until_event(service, "incident_closed", Some("healed"));
+    }
+    let told = daemon.lines().into_iter().filter(|line| message(line).contains("need each other in a circle"));
+    let told: Vec<String> = told.map(|line| message(&line).to_owned()).collect();
+    assert!(told.len() == 1 && told[0].contains(&one) && told[0].contains(&two), "{told:?}");
+    daemon.stop();
+}
