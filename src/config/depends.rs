@@ -1,6 +1,8 @@
 //! What Compose's own label says of who needs whom. Compose 2 writes it; Compose 1 does not. It is foreign input: what is wrong
 //! with an entry is told, and the others count.
 
+pub mod compose_file;
+
 use iaso_policy::spec::Condition;
 
 use super::labels::LabelMistake;

@@ -46,7 +46,7 @@ use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
 use fleet::Fleet;
 use hearing::next_update;
-use needs::Needs;
+use needs::{Files, Needs};
 pub(crate) use operations::change_of;
 use operations::{Operations, Returned, is_charge_of};
 use picture::{CheckNews, Picture};
@@ -162,7 +162,7 @@ impl Supervisor {
             rereads: ports.rereads,
             replies: HashMap::new(),
             orders_taken: 0,
-            needs: Needs::default(),
+            needs: Needs::new(Files::new(ports.tasks.clone())),
             listeners: ports.listeners,
             snapshots: ports.snapshots,
             picture,
@@ -191,6 +191,7 @@ impl Supervisor {
                 Some(said) = self.credentials.recv() => self.hear_credentials(said),
                 Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
                 Some(result) = self.results.recv() => self.checked(&result),
+                read = self.needs.files.next() => self.compose_files(read),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
                 () = tokio::time::sleep(rest) => self.step(Input::Tick),
             }

@@ -2,6 +2,7 @@
 
 mod circles;
 mod directory;
+mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use iaso_policy::spec::{Condition, Need};
 
 use self::circles::break_up;
 use self::directory::{Directory, Found};
+pub(super) use self::files::{Files, FilesRead};
 use super::Supervisor;
 use super::container::Known;
 use super::fleet::{Fleet, Watched};
@@ -19,8 +21,9 @@ use crate::config::{depends, watch};
 use crate::engine::ContainerState;
 
 /// What was told of needs.
-#[derive(Default)]
 pub(super) struct Needs {
+    /// The files of Compose projects.
+    pub(super) files: Files,
     /// What each service needs, as the policy has it.
     told: BTreeMap<ServiceId, Vec<Need>>,
     /// Those who need each other in a circle, as people were told.
@@ -44,10 +47,23 @@ enum By {
     Label,
 }
 
+impl Needs {
+    pub(super) const fn new(files: Files) -> Self {
+        Self { files, told: BTreeMap::new(), circles: BTreeSet::new() }
+    }
+}
+
 impl Supervisor {
+    /// A Compose project's files were read.
+    pub(super) fn compose_files(&mut self, read: FilesRead) {
+        self.needs.files.take(read);
+        self.tell_needs();
+    }
+
     /// Tells the policy what has changed in who needs whom.
     pub(super) fn tell_needs(&mut self) {
-        let (mut news, circles) = needs(&self.fleet);
+        self.needs.files.keep_up(&self.fleet);
+        let (mut news, circles) = needs(&self.fleet, &self.needs.files);
         for circle in circles.difference(&self.needs.circles) {
             let names = circle.iter().filter_map(|id| Some(&*self.fleet.service(*id)?.subject.name));
             let names = names.collect::<Vec<_>>().join(", ");
@@ -70,17 +86,17 @@ impl Supervisor {
 }
 
 /// What each service needs that needs something, without circles; and who was in one.
-fn needs(fleet: &Fleet) -> (BTreeMap<ServiceId, Vec<Need>>, BTreeSet<Vec<ServiceId>>) {
+fn needs(fleet: &Fleet, files: &Files) -> (BTreeMap<ServiceId, Vec<Need>>, BTreeSet<Vec<ServiceId>>) {
     let directory = Directory::new(fleet);
     let declared = (0..).map(ServiceId).zip(&fleet.services).filter(|(_, watched)| watched.declared);
-    let wanted = declared.map(|(id, watched)| (id, wanted_by(fleet, &directory, watched)));
+    let wanted = declared.map(|(id, watched)| (id, wanted_by(fleet, files, &directory, watched)));
     let mut wanted = wanted.filter(|(_, wanted)| !wanted.is_empty()).collect();
     let circles = break_up(&mut wanted);
     let needs = wanted.into_iter().map(|(id, wanted)| (id, wanted.into_iter().map(|wanted| wanted.need).collect()));
     (needs.filter(|(_, needs): &(_, Vec<Need>)| !needs.is_empty()).collect(), circles)
 }
 
-fn wanted_by(fleet: &Fleet, directory: &Directory<'_>, watched: &Watched) -> Vec<Wanted> {
+fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &Watched) -> Vec<Wanted> {
     let known = fleet.container_of(watched);
     let project = known.and_then(|known| watch::compose(&known.detail.labels)).map(|(project, _)| project);
     let host = watched.host;
@@ -95,7 +111,9 @@ fn wanted_by(fleet: &Fleet, directory: &Directory<'_>, watched: &Watched) -> Vec
     });
     let mut all: Vec<Wanted> = named.collect();
     let Some(known) = known else { return all };
-    for wanted in depends::of_label(&known.detail.labels).into_iter().flatten() {
+    let labels = &known.detail.labels;
+    // Compose 1 writes no label.
+    for wanted in depends::of_label(labels).unwrap_or_else(|| files.of(labels).to_vec()) {
         let found = project.map(|project| directory.of_project(host, project, &wanted.service)).unwrap_or_default();
         all.push(Wanted { by: By::Label, need: need(found, wanted.until, false) });
     }

@@ -59,6 +59,7 @@ impl Supervisor {
             self.step(Input::Rules { fleet: config.fleet });
         }
         self.take(news);
+        self.needs.files.forget();
         self.tell_needs();
         self.step(Input::Tick);
         self.picture.reconfigured(&config, &self.fleet);

@@ -1,12 +1,16 @@
 //! Who needs whom as Compose, labels and the engine tell it, on real containers.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use iaso::engine::image;
 use libtest_mimic::Trial;
 
 use crate::daemon::{Daemon, Home, Settings, message};
 use crate::site::Site;
 use crate::support::{Need, test};
-use crate::until;
+use crate::{scratch, until};
 
 pub fn tests() -> Vec<Trial> {
     macro_rules! suite {
@@ -18,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         what_compose_2_tells_is_waited_for,
         who_lives_in_the_network_of_another_follows_its_restart,
         a_circle_of_labels_is_told_and_holds_nobody,
+        a_stack_of_compose_1_is_known_by_its_file,
     ]
 }
 
@@ -119,5 +124,87 @@ fn a_circle_of_labels_is_told_and_holds_nobody() {
     let told = daemon.lines().into_iter().filter(|line| message(line).contains("need each other in a circle"));
     let told: Vec<String> = told.map(|line| message(&line).to_owned()).collect();
     assert!(told.len() == 1 && told[0].contains(&one) && told[0].contains(&two), "{told:?}");
+    daemon.stop();
+}
+
+/// Five services; none of them has a network of its own beside that of `api`.
+const STACK: &str = "\
+version: \"2.4\"
+x-all: &all
+  image: IMAGE
+  command: patient
+  network_mode: none
+  labels:
+    iaso-test.run: RUN
+services:
+  db:
+    <<: *all
+  cache:
+    <<: *all
+  api:
+    <<: *all
+    depends_on:
+      db:
+        condition: service_healthy
+      cache:
+        condition: service_started
+  worker:
+    <<: *all
+    depends_on: [api]
+  sidecar:
+    <<: *all
+    network_mode: service:api
+    command: [patient, --port, \"0\"]
+    healthcheck: {disable: true}
+";
+
+/// `docker-compose` on the project in this folder.
+fn compose(site: &Site, project: &str, folder: &Path, arguments: &[&str]) {
+    let mut command = Command::new("docker-compose");
+    command.args(["-H", &site.engine, "-p", project]).args(arguments).current_dir(folder);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn a_stack_of_compose_1_is_known_by_its_file() {
+    let site = Site::shared();
+    let (project, folder) = (site.name("stack"), scratch());
+    let stack = STACK.replace("IMAGE", &site.image("checked")).replace("RUN", &site.run);
+    fs::write(folder.path().join("docker-compose.yml"), stack).unwrap();
+    compose(&site, &project, folder.path(), &["up", "-d"]);
+    let container = |service: &str| format!("{project}_{service}_1");
+    let service = |service: &str| format!("{project}-{service}");
+    let labels = site.inspect(&container("api"), ".Config.Labels");
+    assert!(labels.contains("com.docker.compose.project.config_files") && !labels.contains("depends_on"), "{labels}");
+
+    let home = Home::new(&site, &Settings::default());
+    let daemon = home.start(&[]);
+    for short in ["db", "cache", "api", "worker", "sidecar"] {
+        daemon.until_health(&service(short), "healthy");
+    }
+    let events = site.events();
+    assert_eq!(home.iaso(&["pause", &service("db")]).code, 0);
+    site.ask(&container("db"), "/sick");
+    daemon.until_event(&service("db"), "held", Some("paused"));
+    for short in ["worker", "api"] {
+        site.ask(&container(short), "/sick");
+        daemon.until_explained(&service(short), &["dependency", &format!("It waits for {}", service("db"))]);
+    }
+    // What needs nothing does not wait.
+    site.ask(&container("cache"), "/sick");
+    daemon.until_event(&service("cache"), "incident_closed", Some("healed"));
+    assert_eq!(home.iaso(&["resume", &service("db")]).code, 0);
+    for short in ["db", "api", "worker", "sidecar"] {
+        daemon.until_event(&service(short), "incident_closed", Some("healed"));
+    }
+    let order = begun(&daemon);
+    assert_eq!(order[..3], [service("cache"), service("db"), service("api")]);
+    let mut last = order[3..].to_vec();
+    last.sort();
+    assert_eq!(last, [service("sidecar"), service("worker")], "one needs it, and one lives in its network");
+    for short in ["db", "cache", "api", "worker", "sidecar"] {
+        events.come_to(&container(short), "restart", 1);
+    }
+    assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
     daemon.stop();
 }

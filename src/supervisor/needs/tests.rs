@@ -5,6 +5,7 @@ use super::*;
 use crate::engine::ContainerDetail;
 use crate::engine::scripted::{id, running};
 use crate::supervisor::rollouts::tests::{config, fleet};
+use crate::system::tasks::Tasks;
 
 const NOW: Now = Now { mono: Mono(2), wall: Wall(2), boot: Boot(1) };
 
@@ -31,6 +32,10 @@ fn known(text: &str, containers: Vec<ContainerDetail>) -> Fleet {
     fleet
 }
 
+fn no_files() -> Files {
+    Files::new(Tasks::new())
+}
+
 fn number(fleet: &Fleet, name: &str) -> ServiceId {
     fleet.named(name).unwrap_or_else(|| panic!("no service {name}"))
 }
@@ -38,7 +43,7 @@ fn number(fleet: &Fleet, name: &str) -> ServiceId {
 /// What a service needs: the names of what is watched, how what is not stands, the condition, and whether it restarts.
 fn needs_of(fleet: &Fleet, name: &str) -> Vec<(Vec<String>, Option<bool>, Condition, bool)> {
     let shown = |id: &ServiceId| fleet.service(*id).unwrap().subject.name.to_string();
-    let needs = needs(fleet).0.remove(&number(fleet, name)).unwrap_or_default();
+    let needs = needs(fleet, &no_files()).0.remove(&number(fleet, name)).unwrap_or_default();
     let shown = |need: Need| (need.on.iter().map(shown).collect(), need.unwatched, need.until, need.restarts);
     needs.into_iter().map(shown).collect()
 }
@@ -58,7 +63,7 @@ fn names_stand_for_services_of_the_file_alone() {
         |name: &str| (0..).map(ServiceId).find(|id| *fleet.service(*id).unwrap().subject.name == *name).unwrap();
     let need = |on: Vec<ServiceId>| Need { on, unwatched: None, until: Condition::Healthy, restarts: false };
     let expected = vec![need(vec![number("db")]), need(Vec::new())];
-    assert_eq!(needs(&fleet).0, BTreeMap::from([(number("web"), expected)]));
+    assert_eq!(needs(&fleet, &no_files()).0, BTreeMap::from([(number("web"), expected)]));
 }
 
 #[test]
@@ -167,7 +172,68 @@ fn needs_that_lead_in_a_circle_do_not_count() {
     let db = of_shop('b', "db", "web:service_started:false,disk:service_started:false");
     let fleet = known("", vec![web, db, of_shop('c', "disk", "")]);
     let both = vec![number(&fleet, "shop-web"), number(&fleet, "shop-db")];
-    assert_eq!(needs(&fleet).1, BTreeSet::from([both]));
+    assert_eq!(needs(&fleet, &no_files()).1, BTreeSet::from([both]));
     assert_eq!(needs_of(&fleet, "shop-web"), []);
     assert_eq!(needs_of(&fleet, "shop-db"), [(on(&["shop-disk"]), None, Condition::Started, false)]);
+}
+
+/// A watched container that Compose 1 made from a file.
+fn of_compose_1(letter: char, service: &str, file: &std::path::Path) -> ContainerDetail {
+    let mut made = of_shop(letter, service, "");
+    made.labels.remove("com.docker.compose.depends_on");
+    let folder = file.parent().unwrap().to_str().unwrap().to_owned();
+    made.labels.insert("com.docker.compose.project.working_dir".to_owned(), folder);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    made.labels.insert("com.docker.compose.project.config_files".to_owned(), name);
+    made
+}
+
+#[tokio::test]
+async fn what_no_label_says_is_read_from_the_file_again_when_a_container_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("docker-compose.yml");
+    let web = || of_compose_1('a', "web", &file);
+    let db = of_shop('b', "db", "");
+    let mut fleet = known("", vec![web(), db.clone()]);
+    let mut files = no_files();
+    let on_db = |fleet: &Fleet, files: &Files| {
+        let needs = needs(fleet, files).0;
+        let web = needs.get(&number(fleet, "shop-web")).into_iter().flatten();
+        web.map(|need| (need.on == [number(fleet, "shop-db")], need.until)).collect::<Vec<_>>()
+    };
+    // It is not there, which is told once and asked again only for another container.
+    for _ in 0..2 {
+        files.keep_up(&fleet);
+    }
+    let read = files.next().await;
+    files.take(read);
+    assert_eq!(on_db(&fleet, &files), []);
+    std::fs::write(&file, "services: {web: {depends_on: {db: {condition: service_healthy}}}}").unwrap();
+    files.keep_up(&fleet);
+    assert!(files.projects().all(|under_way| !under_way), "nothing is new");
+    let again = ContainerDetail { id: id('c'), ..web() };
+    fleet.listed(HostId(0), vec![again, db], Mono(3), NOW);
+    files.keep_up(&fleet);
+    let read = files.next().await;
+    files.take(read);
+    assert_eq!(on_db(&fleet, &files), [(true, Condition::Healthy)]);
+    // What was read stays while it cannot be read, and goes with its containers.
+    std::fs::remove_file(&file).unwrap();
+    files.forget();
+    files.keep_up(&fleet);
+    let read = files.next().await;
+    files.take(read);
+    assert_eq!(on_db(&fleet, &files), [(true, Condition::Healthy)]);
+    fleet.listed(HostId(0), Vec::new(), Mono(4), NOW);
+    files.keep_up(&fleet);
+    assert_eq!(files.projects().count(), 0);
+}
+
+#[test]
+fn files_of_another_machine_are_not_read() {
+    let file = std::path::Path::new("/srv/shop/docker-compose.yml");
+    let fleet = known("[hosts.nas]\nurl = \"tcp://192.168.7.7:2375\"\n", vec![of_compose_1('a', "web", file)]);
+    let mut files = no_files();
+    files.keep_up(&fleet);
+    assert_eq!(files.projects().count(), 0);
 }

@@ -1,0 +1,139 @@
+//! The files of Compose projects whose containers carry no label of what they need. They are read beside the supervisor, and
+//! again whenever such a container is new: Compose may have made it from another text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+
+use super::super::fleet::Fleet;
+use crate::config::depends::compose_file::{self, Project, Unreadable};
+use crate::config::depends::{self, Dependency};
+use crate::config::validated::HostAddress;
+use crate::config::watch::{self, Labels};
+use crate::engine::ContainerId;
+use crate::system::tasks::Tasks;
+
+/// What was read, and what is being read.
+pub(in crate::supervisor) struct Files {
+    tasks: Tasks,
+    back: mpsc::UnboundedSender<FilesRead>,
+    returned: mpsc::UnboundedReceiver<FilesRead>,
+    projects: BTreeMap<Vec<PathBuf>, Known>,
+}
+
+/// What is known of a project by its files.
+#[derive(Default)]
+struct Known {
+    project: Project,
+    /// The containers for whose sake it was read last.
+    read_for: BTreeSet<ContainerId>,
+    under_way: bool,
+    /// Why it could not be read, as people were told.
+    told: Option<Unreadable>,
+}
+
+/// A project's files, as they were read.
+pub(in crate::supervisor) struct FilesRead {
+    paths: Vec<PathBuf>,
+    read: Result<Project, Unreadable>,
+}
+
+impl Files {
+    pub(in crate::supervisor) fn new(tasks: Tasks) -> Self {
+        let (back, returned) = mpsc::unbounded_channel();
+        Self { tasks, back, returned, projects: BTreeMap::new() }
+    }
+
+    /// The next ones that were read. Waits for ever while there are none.
+    pub(in crate::supervisor) async fn next(&mut self) -> FilesRead {
+        match self.returned.recv().await {
+            Some(read) => read,
+            // The other end is held right here.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has the files read that containers are new of.
+    pub(super) fn keep_up(&mut self, fleet: &Fleet) {
+        let wanted = wanted(fleet);
+        self.projects.retain(|paths, known| known.under_way || wanted.contains_key(paths));
+        for (paths, containers) in wanted {
+            let known = self.projects.entry(paths.clone()).or_default();
+            // One read at a time: a disk that hangs keeps one thread.
+            if known.under_way || containers.is_subset(&known.read_for) {
+                continue;
+            }
+            (known.read_for, known.under_way) = (containers, true);
+            self.read(paths);
+        }
+    }
+
+    fn read(&self, paths: Vec<PathBuf>) {
+        let (back, stop) = (self.back.clone(), self.tasks.stop_token());
+        self.tasks.spawn("compose-files", async move {
+            let asked = paths.clone();
+            let read = tokio::select! {
+                read = tokio::task::spawn_blocking(move || compose_file::read(&asked)) => read,
+                () = stop.cancelled() => return,
+            };
+            // A panic is the reader's, and tells nothing of what is needed.
+            let read = read.unwrap_or_else(|_| Ok(Project::new()));
+            let _ended = back.send(FilesRead { paths, read });
+        });
+    }
+
+    /// What was read counts from now on; what cannot be read is told once, and what was known of it before stays.
+    pub(super) fn take(&mut self, FilesRead { paths, read }: FilesRead) {
+        let Some(known) = self.projects.get_mut(&paths) else { return };
+        known.under_way = false;
+        match read {
+            Ok(project) => (known.project, known.told) = (project, None),
+            Err(unreadable) => {
+                if known.told.as_ref() != Some(&unreadable) {
+                    tracing::info!(
+                        "what the services of a Compose project need is not known from its file: {unreadable}"
+                    );
+                }
+                known.told = Some(unreadable);
+            }
+        }
+    }
+
+    /// Everything is to be read again.
+    pub(in crate::supervisor) fn forget(&mut self) {
+        for known in self.projects.values_mut() {
+            known.read_for.clear();
+        }
+    }
+
+    /// By project: whether it is being read.
+    #[cfg(test)]
+    pub(super) fn projects(&self) -> impl Iterator<Item = bool> {
+        self.projects.values().map(|known| known.under_way)
+    }
+
+    /// What a container needs by its project's files.
+    pub(super) fn of(&self, labels: &Labels) -> &[Dependency] {
+        let known = compose_file::files_of(labels).and_then(|paths| self.projects.get(&paths));
+        let service = watch::compose(labels).map(|(_, service)| service);
+        known.zip(service).and_then(|(known, service)| known.project.get(service)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Every project whose files say what no label says, and its containers. Files of another machine are not at hand: only the
+/// engines behind Unix sockets are this one's.
+fn wanted(fleet: &Fleet) -> BTreeMap<Vec<PathBuf>, BTreeSet<ContainerId>> {
+    let mut wanted: BTreeMap<Vec<PathBuf>, BTreeSet<ContainerId>> = BTreeMap::new();
+    for watched in fleet.services.iter().filter(|watched| watched.declared) {
+        let address = &fleet.config.hosts[usize::from(watched.host.0)].address;
+        let known = fleet.container_of(watched).filter(|_| matches!(address, HostAddress::Unix(_)));
+        let Some(detail) = known.map(|known| &known.detail) else { continue };
+        if depends::of_label(&detail.labels).is_none()
+            && let Some(paths) = compose_file::files_of(&detail.labels)
+        {
+            wanted.entry(paths).or_default().insert(detail.id.clone());
+        }
+    }
+    wanted
+}
