@@ -23,7 +23,8 @@ const fn hold(reason: Hold, until: Option<Mono>) -> Decision {
 impl Service {
     /// Whether Iaso may act on this trouble now.
     pub(crate) fn decide(&self, turn: &Turn<'_>, trouble: Trouble) -> Decision {
-        self.never_a_target(trouble).or_else(|| self.not_now(turn, trouble)).unwrap_or_else(|| self.affordable(turn))
+        let held = self.never_a_target(trouble).or_else(|| self.in_a_storm(turn));
+        held.or_else(|| self.not_now(turn, trouble)).unwrap_or_else(|| self.affordable(turn))
     }
 
     /// Reasons that only a person, or another container, can change.
@@ -42,6 +43,12 @@ impl Service {
             None => return None,
         };
         Some(hold(reason, None))
+    }
+
+    /// So much failed on its host at once that nothing is recovered now, or something else is.
+    fn in_a_storm(&self, turn: &Turn<'_>) -> Option<Decision> {
+        let until = turn.host(self.spec.host).storm.as_ref()?.holds(turn.now.mono)?;
+        Some(hold(Hold::MassFailure, until))
     }
 
     /// Reasons that pass with time.

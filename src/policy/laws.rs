@@ -7,6 +7,7 @@ mod account;
 mod hearing;
 mod purse;
 mod root;
+mod storm;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,7 +19,7 @@ use crate::id::{AttemptId, CredentialKey, HostId, Identity, RolloutId, ServiceId
 use crate::input::{RestartPolicy, State};
 use crate::memory::Restored;
 use crate::record::{Ending, Event, Health, Record, Verdict};
-use crate::spec::{Budget, FleetSpec, Need, Step};
+use crate::spec::{Budget, FleetSpec, MassFailure, Need, Step};
 use crate::time::{Mono, Now};
 use account::{Account, HostAccount, Past};
 use purse::Asked;
@@ -48,6 +49,7 @@ type Judgement = Result<(), Violation>;
 #[derive(Debug, Clone)]
 pub struct Judges {
     host_budget: Budget,
+    mass_failure: MassFailure,
     store_up: bool,
     intact: bool,
     blind: bool,
@@ -84,6 +86,7 @@ impl Judges {
         });
         Self {
             host_budget: fleet.host_budget,
+            mass_failure: fleet.mass_failure,
             store_up: restored.store_up,
             intact: restored.intact,
             blind: !restored.clean && !restored.store_up,
@@ -115,6 +118,7 @@ impl Judges {
                     Cause::Recovery => {
                         self.law_1(account, operation, now.mono)?;
                         self.law_3(operation)?;
+                        self.law_6(operation, now.mono)?;
                         law_16(account, operation)?;
                     }
                     Cause::Credential { credential, rollout, undo } => {
@@ -130,7 +134,11 @@ impl Judges {
                 self.note_operation(operation, now.mono);
                 Ok(())
             }
-            Action::Record(record) => self.judge_record(record, now),
+            Action::Record(record) => {
+                let judgement = self.judge_record(record, now);
+                self.weigh_storm(record, now.mono);
+                judgement
+            }
             Action::RolledOut { rollout, undo, result } => {
                 self.hear_end(*rollout, *undo, *result);
                 Ok(())
@@ -150,7 +158,7 @@ impl Judges {
         }
         for id in touched {
             let Some(account) = self.services.get(&id) else { continue };
-            if account.declared && account.unhealthy && !account.held && account.open.is_none() {
+            if account.declared && account.unhealthy && account.held.is_none() && account.open.is_none() {
                 return Err(Violation {
                     law: 8,
                     service: id,
@@ -184,8 +192,8 @@ impl Judges {
         self.touched.push(record.service);
         match record.event {
             Event::Health { to, .. } => account.unhealthy = to == Health::Unhealthy,
-            Event::Held { .. } => account.held = true,
-            Event::Unheld { .. } => account.held = false,
+            Event::Held { reason, .. } => account.held = Some(reason),
+            Event::Unheld { .. } => account.held = None,
             Event::Begun { attempt, cause, trouble, .. } => {
                 if account.open.replace(attempt).is_some() {
                     return Err(Violation { law: 2, service: record.service, what: "an earlier attempt is not over" });

@@ -27,6 +27,7 @@ mod review;
 mod rollout;
 mod service;
 pub mod spec;
+mod storm;
 pub mod time;
 mod turn;
 pub mod view;

@@ -206,7 +206,9 @@ impl Memory {
             | Event::GivenBack { .. }
             | Event::RolloutHeld { .. }
             | Event::RolloutSkipped { .. }
-            | Event::RolloutEnded { .. } => {}
+            | Event::RolloutEnded { .. }
+            | Event::StormBegan { .. }
+            | Event::StormEnded { .. } => {}
         }
     }
 

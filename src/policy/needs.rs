@@ -11,7 +11,7 @@ use crate::input::{EngineHealth, State};
 use crate::policy::Policy;
 use crate::record::Hold;
 use crate::service::{Doing, Down, Service, check_id};
-use crate::spec::{Condition, Need, OnFailure};
+use crate::spec::{Condition, Need, OnFailure, Step};
 use crate::time::Mono;
 
 /// What was asked how it is has so long to answer: longer than any probe may take. Then nobody waits for it any more.
@@ -72,6 +72,7 @@ struct Walk {
 /// Why a service that could be recovered waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Barrier {
+    pub(crate) reason: Hold,
     /// For whom: the root, whose own needs are met; none where that is not watched.
     pub(crate) behind: Option<ServiceId>,
     pub(crate) until: Option<Mono>,
@@ -140,7 +141,9 @@ impl Policy {
         loop {
             if let Some(id) = self.shared.reborn.pop() {
                 self.compare_lives(id, out);
-            } else if let Some(id) = self.shared.gated.pop_front() {
+            } else if let Some(host) = self.shared.stirred.pop_first() {
+                self.weigh_storm(host, out);
+            } else if let Some(id) = self.next_gated() {
                 let barrier = self.barrier(id, out);
                 self.with(id, out, |service, turn| service.pass_gate(turn, barrier));
             } else if let Some(id) = self.shared.moved.pop_first() {
@@ -160,16 +163,35 @@ impl Policy {
         }
     }
 
-    /// What keeps a service from being recovered now, among what it needs and what that needs. Before the first recovery of
-    /// an outage, what was last seen before it began is asked how it is.
+    /// What keeps a service from being recovered now, though it could be: its host, or what it needs.
     fn barrier(&mut self, id: ServiceId, out: &mut Vec<Action>) -> Option<Barrier> {
         let service = self.service(id)?;
+        // To stop what is broken for good is no recovery.
+        if service.next_step() == Some(Step::Stop) {
+            return None;
+        }
+        match &self.shared.hosts[usize::from(service.spec.host.0)].storm {
+            Some(storm) if storm.holds(self.now.mono).is_some() => return None,
+            None if self.is_brewing(service.spec.host) => {
+                let until = Some(self.now.mono + self.shared.fleet.failing_interval);
+                return Some(Barrier { reason: Hold::MassFailure, behind: None, until });
+            }
+            _ => {}
+        }
+        let (behind, until) = self.waits_for(id, out)?;
+        Some(Barrier { reason: Hold::Dependency, behind, until })
+    }
+
+    /// For whom a service waits, among what it needs and what that needs, and until when. Before the first recovery of an
+    /// outage, what was last seen before it began is asked how it is.
+    fn waits_for(&mut self, id: ServiceId, out: &mut Vec<Action>) -> Option<(Option<ServiceId>, Option<Mono>)> {
+        let service = self.service(id).filter(|_| self.shared.needy.contains(&id))?;
         let incident = service.incident?;
         let noticed =
             || Mono(self.now.place(incident.opened).0 - i64::try_from(ASKED_AT_MOST.as_millis()).unwrap_or(0));
         let Walk { is_barred, root, until, stale } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
         if is_barred {
-            return Some(Barrier { behind: root, until });
+            return Some((root, until));
         }
         let behind = *stale.first().filter(|_| incident.attempts == 0)?;
         let now = self.now.mono;
@@ -187,7 +209,21 @@ impl Policy {
                 now + ANSWERED_BY
             }
         };
-        (until > now).then_some(Barrier { behind: Some(behind), until: Some(until) })
+        (until > now).then_some((Some(behind), Some(until)))
+    }
+
+    /// Whether something that a service needs, directly or through others, is down or has failed too.
+    pub(crate) fn is_dragged_down(&self, id: ServiceId, failed: &BTreeMap<ServiceId, Mono>) -> bool {
+        if self.graph.of(id).is_empty() {
+            return false;
+        }
+        let (mut walked, mut next) = (BTreeSet::from([id]), Vec::from([id]));
+        while let Some(id) = next.pop() {
+            let needed = self.graph.of(id).iter().flat_map(|need| &need.on);
+            next.extend(needed.filter(|needed| walked.insert(**needed)));
+        }
+        walked.remove(&id);
+        walked.iter().any(|needed| failed.contains_key(needed)) || self.walk(id, Mono(i64::MIN)).is_barred
     }
 
     /// Looks at everything that a service needs whose outage began then. No recursion: needs may be a chain of any length.

@@ -59,6 +59,7 @@ impl Policy {
             gated: VecDeque::new(),
             reborn: Vec::new(),
             moved: BTreeSet::new(),
+            stirred: BTreeSet::new(),
             stale: 0,
         };
         let remembered = restored.services.into_iter().map(|memory| (memory.identity.clone(), memory)).collect();
@@ -152,7 +153,7 @@ impl Policy {
     /// When the next [`Input::Tick`] is due; none when only news can change anything. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<Mono> {
         let rollouts = self.rollouts.iter().filter_map(|rollout| rollout.wake);
-        self.timers.first().map(|(at, _)| *at).into_iter().chain(rollouts).min()
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(rollouts).chain(self.storms_wake()).min()
     }
 
     /// Observations dropped so far because they were older than what was known.
@@ -271,6 +272,7 @@ impl Policy {
                 }
             });
         }
+        self.wake_storms();
         // A call that never answered has given its place back.
         for place in 0..self.shared.hosts.len() {
             self.call_up_waiting(HostId(u16::try_from(place).unwrap_or(u16::MAX)), out);

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::action::{Cause, Charge, RolloutResult, Trouble};
-use crate::id::{AttemptId, CheckId, CredentialKey, IncidentId, Instance, RolloutId, ServiceId};
+use crate::id::{AttemptId, CheckId, CredentialKey, HostId, IncidentId, Instance, RolloutId, ServiceId};
 use crate::input::Outcome;
 use crate::spec::Step;
 use crate::time::{Mono, Now};
@@ -204,6 +204,24 @@ pub enum Event {
         /// How.
         result: RolloutResult,
     },
+    /// So much failed on a host at once that it is more likely the host; this service was the first of it.
+    StormBegan {
+        /// The host.
+        host: HostId,
+        /// How many failed, each by itself.
+        failed: u32,
+        /// Of how many that run, or ran until then.
+        of: u32,
+    },
+    /// That is over.
+    StormEnded {
+        /// The host.
+        host: HostId,
+        /// How many failed in it, those included that others dragged down.
+        failed: u32,
+        /// How long it lasted.
+        lasted: Duration,
+    },
 }
 
 impl Event {
@@ -220,6 +238,8 @@ impl Event {
                 | Self::RolloutHeld { .. }
                 | Self::RolloutSkipped { .. }
                 | Self::RolloutEnded { .. }
+                | Self::StormBegan { .. }
+                | Self::StormEnded { .. }
         )
     }
 
@@ -251,6 +271,8 @@ impl Event {
             Self::RolloutHeld { .. } => "rollout_held",
             Self::RolloutSkipped { .. } => "rollout_skipped",
             Self::RolloutEnded { .. } => "rollout_ended",
+            Self::StormBegan { .. } => "storm_began",
+            Self::StormEnded { .. } => "storm_ended",
         }
     }
 }

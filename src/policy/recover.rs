@@ -62,6 +62,7 @@ impl Service {
                 let host = turn.host_mut(self.spec.host);
                 host.charges.prune(now);
                 host.charges.add(now);
+                host.note_recovery(self.id);
             }
             Cause::Credential { credential, .. } => turn.shared.spend(credential, self.spec.host, now),
         }
@@ -210,6 +211,8 @@ impl Service {
                 if verdict.failed() {
                     self.failed_again(turn);
                 }
+                turn.host_mut(self.spec.host).note_verdict(self.id, verdict, now);
+                turn.shared.stirred.insert(self.spec.host);
             }
             Cause::Credential { rollout, undo, .. } => {
                 turn.shared.ended.push((rollout, attempt.id, verdict));
@@ -371,6 +374,9 @@ impl Service {
             let id = turn.shared.ids.incident();
             self.incident = Some(Incident { id, opened: turn.now, attempts: 0, failed: 0, asked: None });
             self.record(turn, Event::IncidentOpened { trouble });
+            let now = turn.now.mono;
+            turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);
+            turn.shared.stirred.insert(self.spec.host);
         }
     }
 
@@ -384,6 +390,7 @@ impl Service {
         let lasted = turn.now.mono.since(turn.now.place(incident.opened));
         self.record(turn, Event::IncidentClosed { ending, lasted });
         self.incident = None;
+        turn.shared.stirred.insert(self.spec.host);
     }
 
     /// Nothing holds any more.
@@ -413,6 +420,9 @@ impl Service {
         }
         self.hold = Some(crate::view::HoldView { reason, since: turn.now.mono, until, behind });
         self.record(turn, Event::Held { reason, until, step, behind });
+        if turn.host(self.spec.host).storm.is_some() {
+            turn.shared.stirred.insert(self.spec.host);
+        }
     }
 
     /// Checks run as often as the moment asks.

@@ -6,7 +6,6 @@ use crate::input::State;
 use crate::needs::Barrier;
 use crate::record::{Ending, Event, Health, Hold, Release};
 use crate::service::{Cadence, Diagnosis, Doing, Down, ENGINE_FIRST, Service};
-use crate::spec::Step;
 use crate::time::Mono;
 use crate::turn::Turn;
 
@@ -37,12 +36,12 @@ impl Service {
         self.plan_ahead(turn);
     }
 
-    /// What its needs say to what was decided.
+    /// What its needs, and its host, say to what was decided.
     pub(crate) fn pass_gate(&mut self, turn: &mut Turn<'_>, barrier: Option<Barrier>) {
         let Some(trouble) = self.trouble.filter(|_| !self.is_busy()) else { return };
         match (self.decide(turn, trouble), barrier) {
-            (Decision::Act(_), Some(Barrier { behind, until })) => {
-                self.hold_behind(turn, Hold::Dependency, until, None, behind);
+            (Decision::Act(_), Some(Barrier { reason, behind, until })) => {
+                self.hold_behind(turn, reason, until, None, behind);
             }
             (decision, _) => self.carry_out(turn, trouble, decision),
         }
@@ -100,10 +99,8 @@ impl Service {
 
     fn act_or_hold(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         match self.decide(turn, trouble) {
-            // What it needs is told first.
-            Decision::Act(step) if step != Step::Stop && turn.shared.needy.contains(&self.id) => {
-                turn.shared.gated.push_back(self.id);
-            }
+            // What else is going on is told first.
+            Decision::Act(_) => turn.shared.gated.push_back(self.id),
             decision => self.carry_out(turn, trouble, decision),
         }
     }

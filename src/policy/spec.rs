@@ -20,6 +20,20 @@ pub struct Budget {
     pub window: Duration,
 }
 
+/// When failures on one host are a storm: so many of them, and so many of its services, in so short a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct MassFailure {
+    /// So many at least.
+    pub min: u32,
+    /// More than this share of the services that run or have just failed: `0.0..=1.0`; 1 is never.
+    pub ratio: f64,
+    /// Within this time.
+    pub window: Duration,
+}
+
+impl Eq for MassFailure {}
+
 /// Rules across the services of every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -30,6 +44,8 @@ pub struct FleetSpec {
     pub max_concurrent: u32,
     /// Automatic operations per host.
     pub host_budget: Budget,
+    /// When so much fails on a host at once that it is not healed one by one.
+    pub mass_failure: MassFailure,
     /// After Iaso's own start, before verdicts of its probes may lead to an operation.
     pub quiet_start: Duration,
     /// The same for verdicts of the engine's own HEALTHCHECK; zero unless another healer's environment asks for it.
@@ -48,6 +64,7 @@ impl Default for FleetSpec {
             observe: false,
             max_concurrent: 8,
             host_budget: Budget { max: 20, window: secs(600) },
+            mass_failure: MassFailure { min: 5, ratio: 0.5, window: secs(60) },
             quiet_start: secs(30),
             quiet_start_healthcheck: Duration::ZERO,
             quiet_engine_start: secs(120),

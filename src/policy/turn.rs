@@ -9,6 +9,7 @@ use crate::budget::{Ledger, halved};
 use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
 use crate::record::Verdict;
 use crate::spec::{Budget, FleetSpec};
+use crate::storm::Storm;
 use crate::time::{Mono, Now};
 
 pub(crate) struct Turn<'a> {
@@ -51,12 +52,14 @@ pub(crate) struct Shared {
     pub(crate) gap_from: Option<i64>,
     /// Services that need others.
     pub(crate) needy: BTreeSet<ServiceId>,
-    /// Services that would be recovered if what they need lets them.
+    /// Services that would be recovered if what they need, and the weather on their host, lets them.
     pub(crate) gated: VecDeque<ServiceId>,
     /// Services that need others and have begun another life.
     pub(crate) reborn: Vec<ServiceId>,
     /// Services that others need and that stand otherwise now.
     pub(crate) moved: BTreeSet<ServiceId>,
+    /// Hosts on which an outage began or ended, or a recovery ended.
+    pub(crate) stirred: BTreeSet<HostId>,
     /// Observations dropped as older than what was known.
     pub(crate) stale: u64,
 }
@@ -132,6 +135,9 @@ pub(crate) struct Host {
     pub(crate) in_flight: u32,
     /// Services that wait for one of them to end, in order.
     pub(crate) queue: VecDeque<ServiceId>,
+    /// Outages that count for a storm, and when each began.
+    pub(crate) failures: BTreeMap<ServiceId, Mono>,
+    pub(crate) storm: Option<Storm>,
 }
 
 /// Ids that never repeat: the run's own part above, a count below.

@@ -175,7 +175,7 @@ impl LogLines {
                 self.held.remove(&entry.subject.name);
                 Level::DEBUG
             }
-            Event::Quarantined { .. } => Level::ERROR,
+            Event::Quarantined { .. } | Event::StormBegan { .. } => Level::ERROR,
             Event::IncidentOpened { .. } | Event::ChargedForGap { .. } => Level::WARN,
             Event::EngineRestarted { looping, .. } => {
                 if looping {
@@ -208,7 +208,8 @@ impl LogLines {
             | Event::Resumed
             | Event::RolloutHeld { .. }
             | Event::RolloutSkipped { .. }
-            | Event::RolloutEnded { .. } => Level::INFO,
+            | Event::RolloutEnded { .. }
+            | Event::StormEnded { .. } => Level::INFO,
         }
     }
 }
@@ -298,6 +299,7 @@ impl Fields {
             Event::RolloutSkipped { reason, .. } => Self { reason: reason.map(Hold::name), ..none },
             Event::RolloutEnded { result, .. } => Self { reason: Some(result.name()), ..none },
             Event::Unheld { reason } => Self { reason: Some(reason.name()), ..none },
+            Event::StormBegan { .. } => Self { reason: Some(Hold::MassFailure.name()), ..none },
             Event::Released { by } => Self { reason: Some(by.name()), ..none },
             _ => none,
         }
@@ -371,6 +373,10 @@ fn message(entry: &Entry) -> String {
         }
         Event::RolloutEnded { undo, result, .. } => {
             format!("{} is through: {}", words::rollout(undo), words::rollout_result(result))
+        }
+        Event::StormBegan { failed, of, .. } => words::storm(failed, of),
+        Event::StormEnded { failed, lasted, .. } => {
+            format!("the storm on its host, in which {failed} services failed, is over after {}", words::span(lasted))
         }
     }
 }

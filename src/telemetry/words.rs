@@ -8,6 +8,14 @@ use iaso_policy::input::Outcome;
 use iaso_policy::record::{Hold, Verdict};
 use iaso_policy::spec::Step;
 
+/// What so many failures at once mean.
+pub fn storm(failed: u32, of: u32) -> String {
+    format!(
+        "{failed} of the {of} services on its host failed at once: look at the host, its network or Iaso itself; nothing is \
+         recovered for five minutes, or until most are well, and then one after the other"
+    )
+}
+
 /// Why Iaso does not act, and what ends that: a full sentence for every reason.
 pub const fn hold_sentence(reason: Hold) -> &'static str {
     match reason {

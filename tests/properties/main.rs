@@ -29,3 +29,4 @@ mod rollouts;
 mod rotations;
 mod simulated;
 mod stories;
+mod storms;

@@ -1,13 +1,15 @@
 //! The judges' own account of each service, kept from what they hear alone.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::storm::StormAccount;
 use crate::action::Operation;
-use crate::id::{AttemptId, HostId, Instance};
+use crate::id::{AttemptId, HostId, Instance, ServiceId};
 use crate::input::{CheckResult, Container, EngineHealth, Sight, State, Witness};
 use crate::memory::CHARGES_KEPT;
+use crate::record::Hold;
 use crate::spec::{Budget, OnFailure, Step};
 use crate::time::Mono;
 
@@ -16,6 +18,13 @@ pub(super) struct HostAccount {
     pub(super) up: bool,
     pub(super) charges: VecDeque<Mono>,
     pub(super) down_since: Option<Mono>,
+    /// Outages that count for a storm, and when each was told.
+    pub(super) failures: BTreeMap<ServiceId, Mono>,
+    /// When each service's newest outage ended.
+    pub(super) closed: BTreeMap<ServiceId, Mono>,
+    /// Whose recovery is not over.
+    pub(super) recovering: BTreeSet<ServiceId>,
+    pub(super) storm: Option<StormAccount>,
 }
 
 /// What the judges know of one service.
@@ -52,7 +61,8 @@ pub(super) struct Account {
     pub(super) unhealthy: bool,
     /// It is in an outage, which may go on although it looks well again.
     pub(super) outage: bool,
-    pub(super) held: bool,
+    /// Why it is not acted on.
+    pub(super) held: Option<Hold>,
     /// Somebody still wants it watched.
     pub(super) declared: bool,
 }
@@ -85,7 +95,7 @@ impl Account {
         (self.container, self.life, self.state) = (None, None, None);
         (self.stop_signal, self.own_end, self.answered, self.good) = (None, None, None, None);
         (self.changed, self.looked_at_exit) = (Mono(i64::MIN), false);
-        (self.unhealthy, self.held, self.outage) = (false, false, false);
+        (self.unhealthy, self.held, self.outage) = (false, None, false);
     }
 
     pub(super) fn is_at_work_on(&self, life: Instance) -> bool {

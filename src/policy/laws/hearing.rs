@@ -30,7 +30,9 @@ impl Judges {
             Input::Needs { service, needs } => {
                 self.needs.insert(*service, needs.clone());
             }
-            Input::Rules { fleet } => self.host_budget = fleet.host_budget,
+            Input::Rules { fleet } => {
+                (self.host_budget, self.mass_failure) = (fleet.host_budget, fleet.mass_failure);
+            }
             Input::Host { host, link } => self.hear_link(*host, *link),
             Input::Described { service, container } => {
                 if let Some(account) = self.services.get_mut(service)
@@ -133,7 +135,7 @@ impl Judges {
             good_from: Mono(i64::MIN),
             unhealthy: false,
             outage: false,
-            held: false,
+            held: None,
             declared: true,
         };
         self.services.insert(id, Box::new(account));

@@ -99,6 +99,9 @@ impl Service {
         if let Some(until) = ahead(host.quiet_until.max(Some(turn.shared.started + fleet.quiet_start))) {
             return Readiness::Wait(Hold::QuietStart, Some(until));
         }
+        if host.storm.is_some() {
+            return Readiness::Wait(Hold::MassFailure, None);
+        }
         // Nobody knows yet whether it was well before.
         let settles = self.spec.start_period.max(self.spec.settles_within);
         let healthcheck = self.container.and_then(|container| container.healthcheck);

@@ -1,0 +1,307 @@
+//! A storm is not healed by more storm (law 6): so much fails on one host at once that the host, its network or Iaso itself is
+//! more likely what is broken. Nothing is recovered then, until five minutes have passed, or half a minute since most of it is
+//! well again; then one service is, to see whether that helps, and the others one after the other. After one that did not help,
+//! five minutes pass again.
+//!
+//! What counts are outages that began within the window, whether they are over or not, of services that nothing which they need
+//! has dragged down; what stopped in a gap, or by a person's hand, is no failure. It is compared with the services of the host
+//! that run, or have just failed. Those whose checks have begun to fail count too as long as nothing is certain: then the next
+//! few probes are waited for.
+//!
+//! A storm ends when none of those who failed in it is in an outage any more, or nothing will be done about those who are. It
+//! does not outlive Iaso: one that goes on is seen anew, and until then the quiet start holds the verdicts of probes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::action::{Action, Trouble};
+use crate::id::{HostId, ServiceId};
+use crate::input::State;
+use crate::policy::Policy;
+use crate::record::{Event, Hold, Record, Verdict};
+use crate::service::Service;
+use crate::spec::OnFailure;
+use crate::time::Mono;
+use crate::turn::Host;
+
+/// How long nothing is recovered, unless most of it gets well before.
+const WAIT: Duration = Duration::from_secs(300);
+
+/// How long the others have, once most are well, to be found well too: an engine looks every 30 s where nobody says otherwise.
+const FOLLOW: Duration = Duration::from_secs(30);
+
+/// Much has failed on one host at once.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Storm {
+    began: Mono,
+    /// When so much was last found to have failed at once.
+    struck: Mono,
+    /// Who failed in it, and when.
+    members: BTreeMap<ServiceId, Mono>,
+    /// Whose recovery is not over: one at most, but for those that had begun before.
+    recovering: BTreeSet<ServiceId>,
+    /// Nothing new begins before then.
+    opens: Mono,
+    /// Most of them got well since it struck.
+    eased: bool,
+    /// When the host is to be looked at by itself.
+    pub(crate) wake: Option<Mono>,
+    /// Those whom it holds have not been told until when.
+    untold: bool,
+}
+
+impl Storm {
+    /// Why nothing is recovered now, and until when where that is known; none: one may be.
+    pub(crate) fn holds(&self, now: Mono) -> Option<Option<Mono>> {
+        if now < self.opens {
+            return Some(Some(self.opens));
+        }
+        (!self.recovering.is_empty()).then_some(None)
+    }
+
+    const fn wait_until(&mut self, opens: Mono) {
+        self.opens = opens;
+        self.wake = Some(opens);
+        self.untold = true;
+    }
+}
+
+impl Host {
+    /// An outage began.
+    pub(crate) fn note_failure(&mut self, service: ServiceId, trouble: Trouble, now: Mono) {
+        if matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived) {
+            return;
+        }
+        self.failures.insert(service, now);
+        if let Some(storm) = &mut self.storm {
+            storm.members.insert(service, now);
+        }
+    }
+
+    pub(crate) fn note_recovery(&mut self, service: ServiceId) {
+        if let Some(storm) = &mut self.storm {
+            storm.recovering.insert(service);
+        }
+    }
+
+    /// A recovery is over. One that did not help was one too many.
+    pub(crate) fn note_verdict(&mut self, service: ServiceId, verdict: Verdict, now: Mono) {
+        if let Some(storm) = &mut self.storm
+            && storm.recovering.remove(&service)
+            && verdict.failed()
+            && now >= storm.opens
+        {
+            storm.wait_until(now + WAIT);
+        }
+    }
+}
+
+impl Policy {
+    /// When a storm is to be looked at by itself.
+    pub(crate) fn storms_wake(&self) -> impl Iterator<Item = Mono> {
+        self.shared.hosts.iter().filter_map(|host| host.storm.as_ref()?.wake)
+    }
+
+    pub(crate) fn wake_storms(&mut self) {
+        let now = self.now.mono;
+        for (host, number) in self.shared.hosts.iter_mut().zip(0..) {
+            if host.storm.as_mut().is_some_and(|storm| storm.wake.take_if(|at| *at <= now).is_some()) {
+                self.shared.stirred.insert(HostId(number));
+            }
+        }
+    }
+
+    /// Whoever wants to be recovered, and whose turn it is: in a storm whoever was tried least, then whoever failed first.
+    pub(crate) fn next_gated(&mut self) -> Option<ServiceId> {
+        let first = *self.shared.gated.front()?;
+        let host = self.service(first).map(|service| service.spec.host);
+        let storm = host.and_then(|host| self.shared.hosts[usize::from(host.0)].storm.as_ref());
+        let mut place = 0;
+        if let Some(storm) = storm.filter(|storm| storm.holds(self.now.mono).is_none()) {
+            let here = self.shared.gated.iter().enumerate().filter_map(|(place, id)| Some((place, self.service(*id)?)));
+            let here = here.filter(|(_, service)| Some(service.spec.host) == host);
+            let by_turn = here.min_by_key(|(_, service)| {
+                let tried = service.incident.map_or(0, |incident| incident.attempts);
+                (tried, storm.members.get(&service.id).copied(), service.id)
+            });
+            place = by_turn.map_or(0, |(place, _)| place);
+        }
+        self.shared.gated.remove(place)
+    }
+
+    /// Something has changed on a host with which a storm may begin, give way, or end.
+    pub(crate) fn weigh_storm(&mut self, host: HostId, out: &mut Vec<Action>) {
+        self.forget_failures(host);
+        let was_one = self.host_slot(host).storm.is_some();
+        self.strike(host, out);
+        self.ease(host);
+        if self.is_over(host) {
+            self.end_storm(host, out);
+        }
+        let now = self.now.mono;
+        let storm = self.host_slot(host).storm.as_mut();
+        let tells = storm.is_none_or(|storm| core::mem::take(&mut storm.untold) || storm.holds(now).is_none());
+        if was_one && tells {
+            let held = |service: &Service| service.hold.is_some_and(|hold| hold.reason == Hold::MassFailure);
+            for id in self.ids(|service| service.spec.host == host && held(service)) {
+                self.with(id, out, |service, turn| service.review(turn, None));
+            }
+        }
+    }
+
+    /// What failed too long ago, or because of something else, or is not watched any more does not count.
+    fn forget_failures(&mut self, host: HostId) {
+        let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
+        let mut failures = core::mem::take(&mut self.host_slot(host).failures);
+        failures.retain(|id, at| now.since(*at) < window && self.service(*id).is_some_and(|service| !service.leaving));
+        let dragged: Vec<ServiceId> =
+            failures.keys().filter(|id| self.is_dragged_down(**id, &failures)).copied().collect();
+        failures.retain(|id, _| !dragged.contains(id));
+        self.host_slot(host).failures = failures;
+    }
+
+    /// Whether so many failures on a host are a storm.
+    fn is_much(&self, host: HostId, failures: usize, failed: impl Fn(ServiceId) -> bool) -> Option<u32> {
+        let rule = self.shared.fleet.mass_failure;
+        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+        if failures < rule.min {
+            return None;
+        }
+        let counts = |service: &&Service| {
+            let state = service.sight.map(|sight| sight.state);
+            let is_up = matches!(state, Some(State::Running(_) | State::Paused | State::Restarting));
+            service.spec.host == host && !service.leaving && (is_up || failed(service.id))
+        };
+        let of = self.services.iter().flatten().map(AsRef::as_ref).filter(counts).count();
+        let of = u32::try_from(of).unwrap_or(u32::MAX);
+        (f64::from(failures) > rule.ratio * f64::from(of)).then_some(of)
+    }
+
+    /// Begins a storm, or lets one that goes on begin anew, where much has failed since.
+    fn strike(&mut self, host: HostId, out: &mut Vec<Action>) {
+        let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
+        let slot = &self.shared.hosts[usize::from(host.0)];
+        let since = slot.storm.as_ref().map(|storm| storm.struck);
+        let recent = slot.failures.iter().filter(|(_, at)| since.is_none_or(|since| **at > since)).count();
+        let Some(of) = self.is_much(host, recent, |id| slot.failures.contains_key(&id)) else { return };
+        let mut members = slot.failures.clone();
+        let before = slot.storm.as_ref().map(|storm| (storm.began, &storm.members));
+        let began = before.map_or(now, |(began, _)| began);
+        let mut recovering = BTreeSet::new();
+        for service in self.services.iter().flatten().filter(|service| service.spec.host == host) {
+            if service.attempt().is_some_and(|attempt| attempt.cause == crate::action::Cause::Recovery) {
+                recovering.insert(service.id);
+            }
+            // Those who were dragged down are healed as late as the others.
+            let Some(incident) = service.incident else { continue };
+            let opened = self.now.place(incident.opened);
+            if now.since(opened) < window || before.is_some_and(|(_, members)| members.contains_key(&service.id)) {
+                members.entry(service.id).or_insert(opened);
+            }
+        }
+        let mut storm =
+            Storm { began, struck: now, members, recovering, opens: now, eased: false, wake: None, untold: true };
+        storm.wait_until(now + WAIT);
+        if since.is_none() {
+            let failed = u32::try_from(recent).unwrap_or(u32::MAX);
+            self.record_storm(&storm, Event::StormBegan { host, failed, of }, out);
+        }
+        self.host_slot(host).storm = Some(storm);
+    }
+
+    /// Once most of them are well again, whatever it was is gone.
+    fn ease(&mut self, host: HostId) {
+        let now = self.now.mono;
+        let Some(storm) = &self.shared.hosts[usize::from(host.0)].storm else { return };
+        let well = storm.members.keys().filter(|id| self.is_out_of_trouble(**id)).count();
+        let gives_way = !storm.eased && 2 * well > storm.members.len();
+        if let Some(storm) = self.host_slot(host).storm.as_mut().filter(|_| gives_way) {
+            storm.eased = true;
+            if storm.opens > now + FOLLOW {
+                storm.wait_until(now + FOLLOW);
+            }
+        }
+    }
+
+    fn is_out_of_trouble(&self, id: ServiceId) -> bool {
+        self.service(id).is_none_or(|service| service.incident.is_none())
+    }
+
+    /// All is well, nothing will be done about what is not, or it was no storm: most of it was dragged down by something that
+    /// was found to have failed only later.
+    fn is_over(&self, host: HostId) -> bool {
+        let Some(storm) = &self.shared.hosts[usize::from(host.0)].storm else { return false };
+        let may_act = self.now.mono >= storm.opens;
+        let is_left = |id: &ServiceId| may_act && self.service(*id).is_some_and(Service::is_left_as_it_is);
+        let own = storm.members.keys().filter(|id| !self.is_dragged_down(**id, &storm.members)).count();
+        storm.members.keys().all(|id| self.is_out_of_trouble(*id) || is_left(id))
+            || own < self.shared.fleet.mass_failure.min as usize
+    }
+
+    fn end_storm(&mut self, host: HostId, out: &mut Vec<Action>) {
+        let Some(storm) = self.host_slot(host).storm.take() else { return };
+        let failed = u32::try_from(storm.members.len()).unwrap_or(u32::MAX);
+        let lasted = self.now.mono.since(storm.began);
+        self.record_storm(&storm, Event::StormEnded { host, failed, lasted }, out);
+    }
+
+    /// Tells of it under the name of whoever failed first and is still there.
+    fn record_storm(&self, storm: &Storm, event: Event, out: &mut Vec<Action>) {
+        let known = storm.members.iter().filter_map(|(id, at)| Some((*at, self.service(*id)?)));
+        let Some((_, service)) = known.min_by_key(|(at, service)| (*at, service.id)) else { return };
+        let incident = service.incident.map(|incident| incident.id);
+        out.push(Action::Record(Record { now: self.now, service: service.id, incident, event }));
+    }
+
+    /// Whether a storm may be about to begin: so much fails, if what fails but is not certain counts too.
+    pub(crate) fn is_brewing(&self, host: HostId) -> bool {
+        let (now, rule) = (self.now.mono, self.shared.fleet.mass_failure);
+        let slot = &self.shared.hosts[usize::from(host.0)];
+        let is_recent = |at: &Mono| now.since(*at) < rule.window;
+        let mut failing: BTreeMap<ServiceId, Mono> = slot.failures.clone();
+        let suspects = self
+            .services
+            .iter()
+            .flatten()
+            .filter(|service| service.spec.host == host && service.incident.is_none() && !service.leaving);
+        failing.extend(suspects.filter_map(|service| Some((service.id, service.failing_since()?))));
+        failing.retain(|_, at| is_recent(at));
+        if failing.len() < rule.min as usize {
+            return false;
+        }
+        let own = failing.keys().filter(|id| !self.is_dragged_down(**id, &failing)).count();
+        self.is_much(host, own, |id| failing.contains_key(&id)).is_some()
+    }
+}
+
+impl Service {
+    /// When the first of its checks that may heal began to fail, be it a verdict or not yet.
+    fn failing_since(&self) -> Option<Mono> {
+        let checks = self.checks.iter().filter(|check| check.proven && check.spec.on_failure == OnFailure::Heal);
+        checks.filter_map(crate::check::Check::failing_since).min()
+    }
+
+    /// It is in an outage, and only news of another kind than a storm's end can change that nothing is done about it.
+    fn is_left_as_it_is(&self) -> bool {
+        let passes = |reason| {
+            matches!(
+                reason,
+                Hold::MassFailure
+                    | Hold::Backoff
+                    | Hold::Budget
+                    | Hold::HostBudget
+                    | Hold::Concurrency
+                    | Hold::PlannedChange
+                    | Hold::QuietStart
+                    | Hold::StartPeriod
+                    | Hold::InFlight
+                    | Hold::NotPermitted
+                    | Hold::Store
+                    | Hold::Internal
+            )
+        };
+        self.hold.is_some_and(|hold| !passes(hold.reason))
+    }
+}
