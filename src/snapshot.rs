@@ -94,6 +94,8 @@ pub struct HostStatus {
     pub version: Option<String>,
     /// What a proxy before it denies, each with what that costs.
     pub denied: Vec<String>,
+    /// So much failed on it at once that recovery waits: since when.
+    pub storm: Option<Now>,
 }
 
 /// One watched service.

@@ -27,8 +27,8 @@ impl Daemon {
         format!("{}-{}", PREFIX, std::process::id())
     }
 
-    /// Starts it with the shipped defaults but for the budgets, which many runs within minutes would use up, and for the
-    /// quiet start, which a benchmark of its probes would wait for.
+    /// Starts it with the shipped defaults but for the budgets, which many runs within minutes would use up, for storms, which
+    /// many outages at once would be, and for the quiet start, which a benchmark of its probes would wait for.
     pub async fn start(tasks: &Tasks) -> Result<Self> {
         let dir = TempDir::with_prefix_in(PREFIX, env!("CARGO_TARGET_TMPDIR"))?;
         let at = |name: &str| dir.path().join(name);
@@ -37,7 +37,8 @@ impl Daemon {
             "daemon = {{ data_dir = {:?}, socket = {:?} }}\n\
              hosts.local.url = \"unix://{}\"\n\
              discovery.labels = [\"{}=iaso\"]\n\
-             recovery = {{ host_budget = {{ max = 100000, window = \"10m\" }}, quiet_start = \"0s\" }}\n\
+             recovery = {{ host_budget = {{ max = 100000, window = \"10m\" }}, quiet_start = \"0s\", \
+             mass_failure = {{ ratio = 1.0 }} }}\n\
              api.listen = \"127.0.0.1:0\"\n",
             at("data"),
             at("iaso.sock"),

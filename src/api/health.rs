@@ -87,11 +87,16 @@ pub(super) async fn health(
     ]);
     for host in &snapshot.hosts {
         let status = match (host.link.up, host.events_connected) {
-            (true, true) => Status::Healthy,
-            (true, false) => Status::Degraded,
+            (true, true) if host.storm.is_none() => Status::Healthy,
+            (true, _) => Status::Degraded,
             (false, _) => Status::Unhealthy,
         };
-        components.insert(format!("docker/{}", host.name), component(status, &host.link));
+        let storm = host.storm.filter(|_| host.link.up && host.events_connected).map(|since| ComponentStatus {
+            up: true,
+            since,
+            message: Some("much of it failed at once: recovery waits, or goes on one service at a time".to_owned()),
+        });
+        components.insert(format!("docker/{}", host.name), component(status, storm.as_ref().unwrap_or(&host.link)));
     }
     for (name, goes_through, since) in state.meters.clients() {
         let (status, message) = if goes_through {

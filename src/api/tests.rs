@@ -193,6 +193,16 @@ async fn health_is_degraded_without_a_store_and_unhealthy_without_an_engine() {
 }
 
 #[tokio::test]
+async fn a_storm_degrades_its_host() {
+    let rig = Rig::new();
+    rig.change(|picture| picture.hosts[0].storm = Some(picture.at));
+    let health = rig.ask(ROOT, "GET", "/health").await;
+    let told = &health.json()["components"]["docker/local"];
+    assert_eq!((health.status, &told["status"]), (StatusCode::OK, &json!("degraded")));
+    assert!(told["message"].as_str().unwrap().contains("failed at once"), "{told}");
+}
+
+#[tokio::test]
 async fn a_reporter_that_is_left_alone_degrades_health_until_a_trial_succeeds() {
     let rig = Rig::new();
     let reporter = async || {

@@ -328,6 +328,12 @@ static FLEET: &[Key] = &[
         "automatic operations per host; window at most a day",
     ),
     key(
+        "mass_failure",
+        Kind::Table(MASS_FAILURE),
+        Default("{ min = 5, ratio = 0.5, window = \"60s\" }"),
+        "so much at once on a host is a storm: nothing is recovered for 5 min, or until most is well, then one at a time",
+    ),
+    key(
         "quiet_start",
         Kind::Duration(0, HOUR),
         Default("\"30s\""),
@@ -338,6 +344,22 @@ static FLEET: &[Key] = &[
 static BUDGET: &[Key] = &[
     key("max", Kind::Integer(0, 100_000), Hidden, "in the window"),
     key("window", Kind::Duration(SECOND, DAY), Hidden, "which slides"),
+];
+
+static MASS_FAILURE: &[Key] = &[
+    key(
+        "min",
+        Kind::Integer(2, 100_000),
+        Hidden,
+        "services that fail, each by itself: what others drag down does not count",
+    ),
+    key(
+        "ratio",
+        Kind::Number(0.0, 1.0),
+        Hidden,
+        "more than this part of the host's services that run or ran until then; 1.0: never",
+    ),
+    key("window", Kind::Duration(SECOND, HOUR), Hidden, "within this time"),
 ];
 
 static SERVICE: &[Key] = &[

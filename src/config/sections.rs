@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::spec::{AfterGap, BackoffSpec, Budget, FleetSpec, Lifecycle, RecoverySpec, Threshold};
+use iaso_policy::spec::{AfterGap, BackoffSpec, Budget, FleetSpec, Lifecycle, MassFailure, RecoverySpec, Threshold};
 
 use super::checks;
 use super::credentials;
@@ -115,6 +115,11 @@ fn fleet(table: &Table) -> FleetSpec {
         host_budget: decode::table(table, "host_budget").map_or(default.host_budget, |budget| Budget {
             max: integer_of(budget, "max").unwrap_or(default.host_budget.max),
             window: duration_of(budget, "window").unwrap_or(default.host_budget.window),
+        }),
+        mass_failure: decode::table(table, "mass_failure").map_or(default.mass_failure, |rule| MassFailure {
+            min: integer_of(rule, "min").unwrap_or(default.mass_failure.min),
+            ratio: number_of(rule, "ratio").unwrap_or(default.mass_failure.ratio),
+            window: duration_of(rule, "window").unwrap_or(default.mass_failure.window),
         }),
         quiet_start: duration_of(table, "quiet_start").unwrap_or(default.quiet_start),
         ..default

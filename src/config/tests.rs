@@ -389,7 +389,7 @@ fn what_contradicts_or_lacks_is_told() {
         ("[defaults.recovery]\nbackoff = { factor = 0.5 }\n", "defaults.recovery.backoff.factor"),
         ("[defaults.recovery]\nbackoff = { factor = nan }\n", "defaults.recovery.backoff.factor"),
         ("[defaults.recovery]\nladder = []\n", "defaults.recovery.ladder"),
-        ("[recovery]\nmass_failure = {}\n", "recovery.mass_failure"),
+        ("[recovery]\nmass_failure = { ratio = 1.5 }\n", "recovery.mass_failure.ratio"),
         ("[recovery]\nmax_concurrent = 99999999999999999999\n", "recovery.max_concurrent"),
         ("[api]\nlisten = \"localhost\"\n", "api.listen"),
         ("[discovery]\nlabels = [\"x\"]\n", "discovery.labels[0]"),

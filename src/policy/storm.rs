@@ -99,6 +99,11 @@ impl Host {
 }
 
 impl Policy {
+    /// Since when there is a storm on a host, while there is one.
+    pub fn storm_since(&self, host: HostId) -> Option<Mono> {
+        self.shared.hosts.get(usize::from(host.0))?.storm.as_ref().map(|storm| storm.began)
+    }
+
     /// When a storm is to be looked at by itself.
     pub(crate) fn storms_wake(&self) -> impl Iterator<Item = Mono> {
         self.shared.hosts.iter().filter_map(|host| host.storm.as_ref()?.wake)

@@ -23,8 +23,20 @@ const TITLE: &str = "Autoheal";
 pub(super) enum Notice {
     /// What became of an attempt to heal a service.
     Attempt(Told),
+    /// So much failed on a host at once that nothing is recovered for now.
+    Storm(Storm),
     /// What became of a credential.
     Credential(CredentialEntry),
+}
+
+/// Many failed on one host at once: told once, not for each.
+#[derive(Debug, Clone)]
+pub(super) struct Storm {
+    /// Whoever failed first.
+    pub(super) first: Arc<Subject>,
+    pub(super) incident: Option<IncidentId>,
+    pub(super) failed: u32,
+    pub(super) of: u32,
 }
 
 /// What became of an attempt.
@@ -68,6 +80,7 @@ impl Notice {
     pub(super) fn about(&self) -> &Arc<str> {
         match self {
             Self::Attempt(told) => &told.subject.name,
+            Self::Storm(storm) => &storm.first.host,
             Self::Credential(entry) => &entry.credential,
         }
     }
@@ -76,7 +89,7 @@ impl Notice {
     pub(super) fn service(&self) -> Option<&Arc<str>> {
         match self {
             Self::Attempt(told) => Some(&told.subject.name),
-            Self::Credential(_) => None,
+            Self::Storm(_) | Self::Credential(_) => None,
         }
     }
 
@@ -84,6 +97,7 @@ impl Notice {
     pub(super) const fn incident(&self) -> Option<IncidentId> {
         match self {
             Self::Attempt(told) => told.incident,
+            Self::Storm(storm) => storm.incident,
             Self::Credential(_) => None,
         }
     }
@@ -99,6 +113,18 @@ pub(super) fn is_for_people(entry: &CredentialEntry) -> bool {
 /// The text about a credential.
 pub(super) fn credential_text(entry: &CredentialEntry) -> String {
     format!("Credential {} ({}): {}.", entry.credential, entry.what.replace('_', " "), entry.words)
+}
+
+impl Storm {
+    /// The text.
+    pub(super) fn text(&self) -> String {
+        let Self { first, failed, of, .. } = self;
+        format!(
+            "Host {}: {failed} of its {of} services failed at once, {} first. Look at the host, its network or Iaso itself: \
+             nothing is recovered for 5 min, or until most are well, and then one after the other.",
+            first.host, first.name
+        )
+    }
 }
 
 impl Told {

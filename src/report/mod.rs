@@ -15,7 +15,7 @@ use iaso_policy::record::Event;
 use iaso_policy::spec::Step;
 use tokio::sync::{Mutex, mpsc, watch};
 
-use self::message::{Notice, Result, Told};
+use self::message::{Notice, Result, Storm, Told};
 use self::send::Sender;
 pub use self::send::SetupError;
 use crate::config::validated::Reporter;
@@ -96,6 +96,10 @@ impl Reporters {
             Event::Finished { attempt, outcome } => {
                 let begun = self.attempts.get(service).filter(|begun| begun.id == attempt)?;
                 (*begun, Result::of(outcome)?)
+            }
+            Event::StormBegan { failed, of, .. } => {
+                let (first, incident) = (Arc::clone(&entry.subject), entry.record.incident);
+                return Some(Notice::Storm(Storm { first, incident, failed, of }));
             }
             Event::Quarantined { retry_after, .. } => (*self.attempts.get(service)?, Result::GivenUp { retry_after }),
             _ => return None,

@@ -77,6 +77,7 @@ impl Sender {
     async fn send(&self, notice: &Notice) -> Result<(), CallError<String>> {
         let text = match notice {
             Notice::Attempt(told) => told.text(&self.container_of(told)),
+            Notice::Storm(storm) => storm.text(),
             Notice::Credential(entry) => credential_text(entry),
         };
         let body = json(&self.reporter.message, &text);

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use iaso_policy::action::Charge;
-use iaso_policy::id::{CheckId, Identity};
+use iaso_policy::id::{CheckId, HostId, Identity};
 use iaso_policy::input::Outcome;
-use iaso_policy::record::Ending;
+use iaso_policy::record::{Ending, Hold};
 use serde_json::Value;
 
 use super::*;
@@ -189,6 +189,21 @@ async fn a_restart_is_told_in_autoheal_s_words_and_more() {
         ("Autoheal".into(), text.into())
     );
     assert_eq!(rig.tasks.end(Duration::from_secs(5)).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_storm_is_told_once_and_who_is_held_in_it_is_not() {
+    let receiver = Receiver::answering("200 OK");
+    let mut rig = Rig::webhook(&receiver);
+    rig.hear(Event::IncidentOpened { trouble: Trouble::EngineUnhealthy });
+    rig.hear(Event::StormBegan { host: HostId(0), failed: 5, of: 8 });
+    rig.hear(Event::Held { reason: Hold::MassFailure, until: None, step: None, behind: None });
+    rig.hear(Event::StormEnded { host: HostId(0), failed: 6, lasted: secs(70) });
+    rig.restart();
+    assert_eq!(rig.counted("webhook", 2).await, (2, 0));
+    let text = "Host local: 5 of its 8 services failed at once, web first. Look at the host, its network or Iaso itself: \
+                nothing is recovered for 5 min, or until most are well, and then one after the other.";
+    assert_eq!(text_of(&receiver.bodies()[0], "text"), text);
 }
 
 #[tokio::test]

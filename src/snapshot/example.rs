@@ -34,6 +34,7 @@ pub(crate) fn snapshot() -> Snapshot {
             events_connected: true,
             version: Some("29.1.0 (API 1.52)".to_owned()),
             denied: Vec::new(),
+            storm: None,
         }],
         services: Vec::new(),
         waiting: Vec::new(),

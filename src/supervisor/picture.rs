@@ -71,6 +71,7 @@ impl Picture {
             events_connected: false,
             version: None,
             denied: Vec::new(),
+            storm: None,
         });
         Self {
             started: now,
@@ -171,6 +172,9 @@ impl Picture {
         let mut services: Vec<_> = self.services.iter().flatten().map(Arc::clone).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         self.ready = self.ready || self.is_ready(now, &services);
+        for (host, number) in self.hosts.iter_mut().zip(0..) {
+            host.storm = policy.storm_since(HostId(number)).map(|since| now.at(since));
+        }
         Snapshot {
             at: now,
             started: self.started,

@@ -55,8 +55,8 @@ pub const fn hold_sentence(reason: Hold) -> &'static str {
             "Iaso, the engine or the host has just started; verdicts that are this young lead to nothing yet."
         }
         Hold::MassFailure => {
-            "Too much on this host failed at once, which points to the host or the network; after one careful recovery the \
-             others follow one at a time."
+            "Too much on this host failed at once, which points to the host or the network; five minutes later, or once most of \
+             it is well, one service is recovered, and then the others one at a time."
         }
         Hold::HostDown => "Its engine cannot be reached; Iaso goes on as soon as it answers.",
         Hold::InFlight => "An operation for it is in flight or being verified.",

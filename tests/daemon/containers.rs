@@ -52,8 +52,8 @@ fn one_that_does_not_exist_yet_is_waited_for_and_then_healed() {
 
 fn one_that_lives_for_a_millisecond_is_given_up_within_the_budget() {
     let site = Site::shared();
-    // Five fall five times each.
-    let more = "[recovery]\nhost_budget = { max = 100, window = \"10m\" }\n".to_owned();
+    // Five fall five times each, which is a storm where nobody says otherwise.
+    let more = "[recovery]\nhost_budget = { max = 100, window = \"10m\" }\nmass_failure = { ratio = 1.0 }\n".to_owned();
     let home = Home::new(&site, &Settings { more, ..Settings::default() });
     let events = site.events();
     let daemon = home.start(&[]);

@@ -29,6 +29,7 @@ mod reload;
 mod secrets;
 mod shutdown;
 mod site;
+mod storms;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     tests.extend(loops::tests());
     tests.extend(needs::tests());
     tests.extend(compose::tests());
+    tests.extend(storms::tests());
     tests.extend(denied::tests());
     tests.extend(outage::tests());
     tests.extend(containers::tests());

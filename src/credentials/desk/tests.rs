@@ -237,7 +237,14 @@ impl Rig {
 /// A host that has told its containers; the service is not among them.
 fn listed(now: Now) -> Snapshot {
     let link = ComponentStatus { up: true, since: now, message: None };
-    let host = HostStatus { name: "local".into(), link, events_connected: true, version: None, denied: Vec::new() };
+    let host = HostStatus {
+        name: "local".into(),
+        link,
+        events_connected: true,
+        version: None,
+        denied: Vec::new(),
+        storm: None,
+    };
     Snapshot { hosts: vec![host], waiting: vec!["web".into()], ..Snapshot::nothing(now) }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Counts {
     recovered: u64,
     recovered_sum: f64,
     services: BTreeMap<Arc<str>, ServiceCounts>,
+    /// By host.
+    storms: BTreeMap<Arc<str>, u64>,
 }
 
 /// What was decided so far about one service.
@@ -46,7 +48,14 @@ impl Counts {
     /// Nothing yet; operations that end are counted in `meters`.
     pub(super) fn new(meters: Meters) -> Self {
         let recovered_within = [0; RECOVER_BUCKETS.len()];
-        Self { meters, recovered_within, recovered: 0, recovered_sum: 0.0, services: BTreeMap::new() }
+        Self {
+            meters,
+            recovered_within,
+            recovered: 0,
+            recovered_sum: 0.0,
+            services: BTreeMap::new(),
+            storms: BTreeMap::new(),
+        }
     }
 
     pub(super) fn count(&mut self, entry: &Entry) {
@@ -57,6 +66,9 @@ impl Counts {
             }
             self.recovered += 1;
             self.recovered_sum += lasted;
+        }
+        if let Event::StormBegan { .. } = entry.record.event {
+            *self.storms.entry(Arc::clone(&entry.subject.host)).or_default() += 1;
         }
         let name = &entry.subject.name;
         let service = self.services.entry(Arc::clone(name)).or_default();
@@ -88,7 +100,7 @@ impl Counts {
     }
 
     /// The series of the services that the snapshot knows; those of the others end.
-    pub(super) fn families(&mut self, snapshot: &Snapshot) -> [MetricFamily; 3] {
+    pub(super) fn families(&mut self, snapshot: &Snapshot) -> [MetricFamily; 4] {
         let known = known(snapshot);
         self.services.retain(|name, counts| {
             known.contains(&**name) || counts.heard.is_some_and(|heard| heard > snapshot.at.mono)
@@ -106,6 +118,7 @@ impl Counts {
                 [],
                 histogram(&RECOVER_BUCKETS, &self.recovered_within, self.recovered, self.recovered_sum),
             )]),
+            names::STORMS.family(self.storms.iter().map(|(host, count)| ([&**host], *count as f64))),
         ]
     }
 }

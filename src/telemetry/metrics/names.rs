@@ -51,6 +51,8 @@ metrics! {
         "Decisions not to act.";
     TIME_TO_RECOVER: HISTOGRAM "iaso_time_to_recover_seconds" []
         "From the beginning of an outage to verified health.";
+    STORMS: COUNTER "iaso_storms_total" ["host"]
+        "Times that so much failed on a host at once that recovery waited.";
     INCIDENTS_OPEN: GAUGE "iaso_incidents_open" ["severity"]
         "Outages that go on.";
     CREDENTIAL_AGE: GAUGE "iaso_credential_age_seconds" ["credential"]

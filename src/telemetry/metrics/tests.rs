@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iaso_policy::action::{Cause, Charge, Trouble};
-use iaso_policy::id::{AttemptId, Instance};
+use iaso_policy::id::{AttemptId, HostId, Instance};
 use iaso_policy::record::{Ending, Event, Hold, Verdict};
 use iaso_policy::spec::Step;
 use iaso_policy::time::Wall;
@@ -41,6 +41,7 @@ fn history(status: &ServiceStatus, listener: &mut impl Listener) {
         },
         Event::Ended { attempt, step, verdict: Verdict::Healed, took: secs(12) },
         Event::IncidentClosed { ending: Ending::Healed, lasted: secs(40) },
+        Event::StormBegan { host: HostId(0), failed: 5, of: 8 },
     ] {
         listener.hear(&entry(status, event));
     }
