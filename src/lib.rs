@@ -1,7 +1,7 @@
 //! Iaso, a self-healing daemon for container hosts.
 //!
 //! Dependencies point one way: `main -> cli -> app -> supervisor -> edges -> config -> policy`. Edges (`credentials`, `engine`,
-//! `probe`, `report`, `store`, `api`, `telemetry`) do not name each other; `app` wires them, and all may use `system`. `sim` and `demo` may be
+//! `probe`, `report`, `schedule`, `store`, `api`, `telemetry`) do not name each other; `app` wires them, and all may use `system`. `sim` and `demo` may be
 //! named by the commands and tests that run them, and by nothing else. A test reads the sources and holds these arrows.
 
 pub mod api;
@@ -17,6 +17,7 @@ pub mod orders;
 pub mod probe;
 pub mod report;
 pub mod rollouts;
+pub mod schedule;
 pub mod sim;
 pub mod snapshot;
 pub mod store;

@@ -71,7 +71,14 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
             }
         }
         (
-            Kind::Ladder | Kind::Labels | Kind::Names | Kind::Statuses | Kind::Argv | Kind::Texts | Kind::Pins,
+            Kind::Ladder
+            | Kind::Labels
+            | Kind::Names
+            | Kind::Statuses
+            | Kind::Argv
+            | Kind::Texts
+            | Kind::Pins
+            | Kind::Days,
             DeValue::Array(items),
         ) => {
             if items.is_empty() && !matches!(kind, Kind::Labels | Kind::Names) {
@@ -81,6 +88,7 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
                 let result = match kind {
                     Kind::Ladder => text(item).and_then(|text| values::step(text, &mut Vec::new()).map(drop)),
                     Kind::Labels => text(item).and_then(|text| values::label(text).map(drop)),
+                    Kind::Days => text(item).and_then(|text| values::day(text).map(drop)),
                     Kind::Names => text(item).and_then(|text| values::name(text).map(drop)),
                     Kind::Argv if index > 0 => item.get_ref().as_str().map(drop).ok_or_else(|| "a text".to_owned()),
                     Kind::Argv | Kind::Texts => text(item).map(drop),
@@ -227,6 +235,10 @@ pub(super) fn scalar(value: &Value, kind: &Kind) -> Read<()> {
         Kind::Owner => text(value).and_then(values::owner).map(drop),
         Kind::OnChange => text(value).and_then(values::on_change).map(drop),
         Kind::Alphabet => text(value).and_then(values::alphabet).map(drop),
+        Kind::Days => Err("a list of days, such as [\"sat\", \"sun\"]".to_owned()),
+        Kind::Moment => moment_of(value).map(drop),
+        Kind::TimeZone => text(value).and_then(values::time_zone).map(drop),
+        Kind::Cron => text(value).and_then(values::cron).map(drop),
         Kind::Counts => Err("a table of characters and numbers, such as { upper = 1, digits = 2 }".to_owned()),
         Kind::OneTyped(types) => Err(format!("a table with a type: {}", one_of(types.words()))),
         Kind::Headers | Kind::CallHeaders => {
@@ -348,6 +360,14 @@ pub(super) fn threshold_of(value: &Value) -> Read<Threshold> {
     match value.get_ref() {
         DeValue::String(text) => values::threshold(text),
         _ => values::threshold(&integer(value).unwrap_or_default().to_string()),
+    }
+}
+
+/// A moment as text, or as TOML spells it without quotes.
+pub(super) fn moment_of(value: &Value) -> Read<values::Moment> {
+    match value.get_ref() {
+        DeValue::Datetime(at) => values::moment(&at.to_string()),
+        _ => values::moment(text(value)?),
     }
 }
 

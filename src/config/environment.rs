@@ -47,7 +47,8 @@ fn variable(steps: &[&str]) -> String {
 
 /// Whether one text can hold such a value.
 pub(super) fn is_scalar(kind: &Kind) -> bool {
-    let list = matches!(kind, Kind::Ladder | Kind::Labels | Kind::Names | Kind::Argv | Kind::Texts | Kind::Pins);
+    let list =
+        matches!(kind, Kind::Ladder | Kind::Labels | Kind::Names | Kind::Argv | Kind::Texts | Kind::Pins | Kind::Days);
     let table = matches!(kind, Kind::Table(_) | Kind::Named(_) | Kind::Json | Kind::Counts);
     let typed = matches!(kind, Kind::Typed(_) | Kind::OneTyped(_) | Kind::Tables(_) | Kind::NamedTyped(_));
     !list && !table && !typed && !matches!(kind, Kind::Statuses | Kind::Headers | Kind::CallHeaders)

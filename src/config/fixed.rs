@@ -16,6 +16,7 @@ impl Config {
             services: _,
             vault,
             credentials,
+            maintenance: _,
             reporters: _,
             inherited: _,
         } = self;

@@ -3,9 +3,11 @@
 
 pub(super) mod checks;
 pub(super) mod credentials;
+mod maintenance;
 
 use checks::{CHECKS, LABEL_CHECKS};
 use credentials::{CREDENTIALS, VAULT};
+use maintenance::MAINTENANCE;
 
 use Sample::{Commented, Default, Hidden, Named, Section, Unset};
 
@@ -103,6 +105,14 @@ pub(super) enum Kind {
     Alphabet,
     /// Classes of characters, and how many of each.
     Counts,
+    /// `mon` to `sun`, in a list.
+    Days,
+    /// A time of day, or a date with one.
+    Moment,
+    /// A name of the IANA database.
+    TimeZone,
+    /// A cron expression.
+    Cron,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A table of tables with these keys, each with a name of the user's.
@@ -177,6 +187,12 @@ pub(super) static ROOT: &[Key] = &[
     key("defaults", Kind::Table(DEFAULTS), Section, "what every service inherits"),
     key("recovery", Kind::Table(FLEET), Section, "rules across services"),
     key("services", Kind::Named(SERVICE), Named("homepage"), "services, each by a name of your own"),
+    key(
+        "maintenance",
+        Kind::Tables(MAINTENANCE),
+        Commented,
+        "when services are left alone: at times of day, once, or from each moment that cron names",
+    ),
     key("vault", Kind::Table(VAULT), Commented, "the one server that credentials are read from"),
     key(
         "credentials",

@@ -14,6 +14,7 @@ mod host_tls;
 mod interpolate;
 mod keys;
 pub mod labels;
+mod maintenance;
 pub mod mistake;
 mod references;
 mod report;

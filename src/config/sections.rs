@@ -18,7 +18,7 @@ use super::report::Report;
 use super::validated::{
     Api, Config, Daemon, Defaults, Discovery, Host, LabelMatch, Log, LogFormat, Recovery, Service, Severity, Target,
 };
-use super::{host_tls, unwise, values, vault, whole};
+use super::{host_tls, maintenance, unwise, values, vault, whole};
 
 /// Makes the configuration of a file that agrees with the table of keys; `usual` is the host without `[hosts]`, and `env` what
 /// the environment says where the file is silent.
@@ -37,11 +37,13 @@ pub(super) fn config(report: &mut Report, file: &Table, usual: Host, env: &dyn F
     let services = services(report, file, &hosts, &defaults, commands, &references);
     whole::judge(report, file, &hosts, &services);
     let vault = vault::vault(report, file, env);
+    let discovery = discovery(decode::table(file, "discovery").unwrap_or(&empty));
+    let maintenance = maintenance::windows(report, file, &hosts, &services, discovery.enabled);
     let api = decode::table(file, "api").unwrap_or(&empty);
     let config = Config {
         daemon: self::daemon(daemon, state_directory),
         hosts,
-        discovery: discovery(decode::table(file, "discovery").unwrap_or(&empty)),
+        discovery,
         defaults,
         fleet: fleet(decode::table(file, "recovery").unwrap_or(&empty)),
         api: Api {
@@ -52,6 +54,7 @@ pub(super) fn config(report: &mut Report, file: &Table, usual: Host, env: &dyn F
         services,
         vault,
         credentials,
+        maintenance,
         reporters: Vec::new(),
         inherited: Vec::new(),
     };

@@ -7,6 +7,7 @@ mod environment;
 mod files;
 mod hosts;
 mod law_13;
+mod maintenance;
 mod references;
 mod targets;
 mod unwise;

@@ -3,6 +3,7 @@
 mod composed;
 mod credentials;
 mod host;
+mod maintenance;
 mod probes;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use self::credentials::{
     Template, Vault,
 };
 pub use self::host::{ClientIdentity, Host, HostAddress, HostTls};
+pub use self::maintenance::{When, Window};
 pub use self::probes::{
     DnsProbe, DnsRecord, GrpcProbe, HeartbeatProbe, HttpExpect, HttpMethod, HttpProbe, Peer, Probe, TcpProbe, TlsProbe,
     Trust, UrlHost, UrlPort, UrlTemplate,
@@ -49,6 +51,8 @@ pub struct Config {
     pub vault: Option<Vault>,
     /// `[credentials.NAME]`, by name. Where one is read from Vault, `vault` is there.
     pub credentials: Vec<Arc<Credential>>,
+    /// `[[maintenance]]`, in the order of the file.
+    pub maintenance: Vec<Window>,
     /// Who is told what Iaso does; names are unique.
     pub reporters: Vec<Reporter>,
     /// The variables of autoheal's environment that are set.

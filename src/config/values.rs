@@ -1,6 +1,7 @@
 //! How single values are spelled. Each function says what it expected when it cannot read one.
 
 mod credentials;
+mod maintenance;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(super) use self::credentials::{
     absolute, alphabet, arn_region, aws_endpoint, aws_secret, call_url, class, mode, on_change, owner, vault_address,
     vault_path,
 };
+pub(super) use self::maintenance::{Moment, cron, day, moment, time_zone};
 use super::validated::DnsRecord;
 use super::validated::{HostAddress, HostTls, HttpMethod, LabelMatch, LogFormat, Severity, Target};
 

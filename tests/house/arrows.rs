@@ -4,7 +4,7 @@ use crate::Sources;
 use crate::modules::{Reference, Walk, walk};
 
 /// One folder per foreign system or duty. They do not name each other.
-const EDGES: [&str; 7] = ["api", "credentials", "engine", "probe", "report", "store", "telemetry"];
+const EDGES: [&str; 8] = ["api", "credentials", "engine", "probe", "report", "schedule", "store", "telemetry"];
 
 /// What the edges, the supervisor and all above them share. `system` serves every edge and names none.
 const SHARED: [&str; 8] = ["config", "in_use", "journal", "orders", "policy", "rollouts", "snapshot", "system"];
@@ -19,8 +19,8 @@ fn may_name(module: &str) -> Option<Vec<&'static str>> {
         // It stands in for these edges, behind their own traits, and for the world around the supervisor's own mapping.
         "sim" => [&SHARED[..], &["engine", "probe", "store", "supervisor"]].concat(),
         // It holds the trait and the handles of those that it drives, and never a library of theirs.
-        "supervisor" => [&SHARED[..], &["engine", "probe", "store"]].concat(),
-        "api" | "credentials" | "engine" | "probe" | "report" | "store" | "telemetry" => SHARED.to_vec(),
+        "supervisor" => [&SHARED[..], &["engine", "probe", "schedule", "store"]].concat(),
+        "api" | "credentials" | "engine" | "probe" | "report" | "schedule" | "store" | "telemetry" => SHARED.to_vec(),
         "journal" => vec!["config", "policy", "rollouts"],
         "in_use" | "orders" | "rollouts" | "snapshot" | "system" => vec!["config", "policy"],
         "config" => vec!["policy"],
@@ -44,6 +44,7 @@ const CONFINED: [(&str, &[&str]); 25] = [
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("croner", &["config"]),
     ("hickory_resolver", &["system::resolver"]),
     ("hyper", &["api", "cli::client", "engine", "probe"]),
     ("minijinja", &["config::credentials", "credentials::template"]),
