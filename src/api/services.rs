@@ -68,6 +68,12 @@ pub struct Summary {
     pub quarantined: bool,
     /// A person paused it.
     pub paused: bool,
+    /// When its maintenance ends, while it is under any.
+    #[serde(default)]
+    pub maintenance_until: Option<String>,
+    /// A person takes care of the outage that goes on.
+    #[serde(default)]
+    pub acknowledged: bool,
     /// Its container's name.
     pub container: Option<String>,
     /// Its container's image.
@@ -219,6 +225,7 @@ fn answered(answer: Answer, service: String, request_id: &str) -> Response {
         Answer::NoTarget => {
             conflict("NO_CONTAINER", format!("`{service}` has no container to do it to")).into_response()
         }
+        Answer::NoIncident => conflict("NO_INCIDENT", format!("`{service}` is in no outage")).into_response(),
         Answer::HostDown => {
             unavailable("HOST_DOWN", format!("the engine of `{service}` cannot be reached")).into_response()
         }
@@ -276,6 +283,8 @@ fn summary(service: &ServiceStatus, now: Now) -> Summary {
         budget_remaining: view.budget_remaining,
         quarantined: view.quarantine.is_some(),
         paused: view.paused,
+        maintenance_until: view.maintained_until.map(|until| time(now, until)),
+        acknowledged: view.incident.is_some_and(|incident| incident.acknowledged.is_some()),
         container: service.container.as_ref().map(|container| container.name.clone()),
         image: service.container.as_ref().map(|container| container.image.clone()),
     }

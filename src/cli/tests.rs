@@ -238,6 +238,8 @@ fn status(services: &[(&str, &str)]) -> Status {
         budget_remaining: 5,
         quarantined: false,
         paused: false,
+        maintenance_until: None,
+        acknowledged: false,
         container: None,
         image: None,
     };

@@ -197,6 +197,8 @@ pub enum Answer {
     Busy(AttemptId),
     /// There is nothing to do it to: no such service, or it has no container.
     NoTarget,
+    /// It is in no outage.
+    NoIncident,
     /// Its host cannot be reached.
     HostDown,
     /// Iaso is stopping.

@@ -57,6 +57,7 @@ impl Service {
         let ahead = |until: Option<Mono>| until.filter(|until| *until > now);
         let quiet = self.quiet_until(turn, trouble);
         let reasons = [
+            (Hold::Maintenance, self.maintained_until(now)),
             (Hold::InFlight, ahead(self.kept_until)),
             (Hold::PlannedChange, ahead(self.change_until)),
             (Hold::QuietStart, ahead(quiet)),

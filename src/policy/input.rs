@@ -112,6 +112,13 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// A window of maintenance that a calendar names is open for this service, or no longer.
+    Maintenance {
+        /// Whose.
+        service: ServiceId,
+        /// When it ends, unless something else is told before; none: no window is open.
+        until: Option<Mono>,
+    },
     /// A person's order.
     Order {
         /// For whom.
@@ -326,6 +333,23 @@ pub enum Order {
     Pause,
     /// Ends a pause and a quarantine.
     Resume,
+    /// Maintenance: no automatic operations until then. Takes the place of an earlier order, not of a calendar's window.
+    Maintain {
+        /// When it ends.
+        until: Mono,
+        /// It is for everything: what is declared before its end is covered too.
+        everything: bool,
+    },
+    /// Ends maintenance now, a calendar's window included.
+    EndMaintenance {
+        /// It is for everything: what is declared from now on is not covered.
+        everything: bool,
+    },
+    /// Somebody takes care of the outage: it is not told again.
+    Acknowledge {
+        /// Only until then; none: until it is over.
+        until: Option<Mono>,
+    },
     /// Restart now (or start, what is stopped), uncharged. `now` ends an attempt in flight.
     Restart {
         /// Supersede an operation in flight rather than be refused.

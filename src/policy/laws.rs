@@ -65,6 +65,8 @@ pub struct Judges {
     /// Boxed: the nodes of the map have room for several, whether there are any or not.
     services: BTreeMap<ServiceId, Box<Account>>,
     past: BTreeMap<Identity, Past>,
+    /// When maintenance of everything ends, as a person ordered it.
+    everything_until: Option<Mono>,
     needs: BTreeMap<ServiceId, Vec<Need>>,
     touched: Vec<ServiceId>,
 }
@@ -79,6 +81,7 @@ impl Judges {
                 proven: memory.proven.clone(),
                 ran: memory.seen_running,
                 paused: memory.paused,
+                ordered: memory.maintenance.map(|order| order.until(now)),
                 stop: memory.stopped.map(|(life, at)| (life, now.place(at))),
                 open: memory.attempt.map(|attempt| attempt.attempt),
             };
@@ -98,6 +101,7 @@ impl Judges {
             set_aside: BTreeSet::new(),
             services: BTreeMap::new(),
             past: past.collect(),
+            everything_until: account::everything_until(restored, now),
             needs: BTreeMap::new(),
             touched: Vec::new(),
         }
@@ -205,8 +209,7 @@ impl Judges {
             Event::Ended { attempt, verdict, .. } => {
                 let unanswered = account.in_flight.take_if(|(operation, _)| operation.attempt == attempt);
                 account.open = None;
-                let undone = unanswered
-                    .is_some_and(|(operation, _)| matches!(operation.cause, Cause::Credential { undo: true, .. }));
+                let undone = unanswered.is_some_and(|(operation, _)| is_undo(&operation));
                 if undone && verdict == Verdict::Superseded {
                     return Err(Violation { law: 2, service: record.service, what: "an undo was superseded" });
                 }
@@ -306,6 +309,7 @@ fn law_5(account: &Account, operation: &Operation, now: Mono) -> Judgement {
     let stopped = account.stop.is_some_and(|(life, _)| account.life.is_some_and(|now| now.container == life.container));
     match account.state {
         _ if account.paused => broken("a person has paused it"),
+        _ if !is_undo(operation) && account.is_maintained(now) => broken("it is under maintenance"),
         Some(State::Paused) => broken("a person has frozen the container"),
         Some(State::Exited { .. }) if stopped => broken("a person has stopped the container"),
         Some(State::Running(_)) if for_credential && account.is_being_stopped(now) => {
@@ -313,6 +317,11 @@ fn law_5(account: &Account, operation: &Operation, now: Mono) -> Judgement {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether it puts a credential back as it was: that is never held.
+const fn is_undo(operation: &Operation) -> bool {
+    matches!(operation.cause, Cause::Credential { undo: true, .. })
 }
 
 /// What a reload has ended is left alone.

@@ -16,6 +16,7 @@ pub mod id;
 pub mod input;
 mod intake;
 pub mod laws;
+mod maintenance;
 pub mod memory;
 mod needs;
 mod order;

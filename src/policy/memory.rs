@@ -8,7 +8,7 @@ use crate::id::{AttemptId, CredentialKey, Identity, IncidentId, Instance};
 use crate::input::Outcome;
 use crate::record::{Event, Record, Verdict};
 use crate::spec::Step;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// Charges older than this are in no window any more ([`crate::spec::Budget::window`] is at most a day).
 pub const CHARGES_KEPT: Duration = Duration::from_secs(86_400);
@@ -64,6 +64,8 @@ pub struct Memory {
     pub seen_running: bool,
     /// A person paused automatic operations.
     pub paused: bool,
+    /// A person's newest word on its maintenance.
+    pub maintenance: Option<OrderedMaintenance>,
     /// Fingerprints of the checks that have passed once, in order.
     pub proven: Vec<u64>,
 }
@@ -102,6 +104,37 @@ pub struct OpenIncident {
     pub attempts: u32,
     /// Attempts that ended without healing.
     pub failed: u32,
+    /// A person takes care of it.
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// That a person takes care of an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Acknowledged {
+    /// Since when.
+    pub since: Now,
+    /// How long; none: until it is over.
+    pub lasting: Option<Duration>,
+}
+
+/// Maintenance that a person ordered, or ended: then it lasts no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OrderedMaintenance {
+    /// Since when.
+    pub since: Now,
+    /// How long.
+    pub lasting: Duration,
+    /// It is for everything.
+    pub everything: bool,
+}
+
+impl OrderedMaintenance {
+    /// When it ends, or ended, on the clock of `now`.
+    pub fn until(&self, now: Now) -> Mono {
+        now.place(self.since) + self.lasting
+    }
 }
 
 /// Quarantine in force.
@@ -132,6 +165,7 @@ impl Memory {
             exited: None,
             seen_running: false,
             paused: false,
+            maintenance: None,
             proven: Vec::new(),
         }
     }
@@ -147,6 +181,7 @@ impl Memory {
                     trouble,
                     attempts: 0,
                     failed: 0,
+                    acknowledged: None,
                 });
             }
             Event::IncidentClosed { .. } => self.incident = None,
@@ -197,6 +232,18 @@ impl Memory {
             }
             Event::Paused => self.paused = true,
             Event::Resumed => self.paused = false,
+            Event::MaintenanceBegan { lasting, everything } => {
+                self.maintenance = Some(OrderedMaintenance { since: now, lasting, everything });
+            }
+            Event::MaintenanceEnded => {
+                let (since, lasting) = (now, Duration::ZERO);
+                self.maintenance = Some(OrderedMaintenance { since, lasting, everything: false });
+            }
+            Event::Acknowledged { lasting } => {
+                if let Some(incident) = &mut self.incident {
+                    incident.acknowledged = Some(Acknowledged { since: now, lasting });
+                }
+            }
             Event::ChargedForGap { .. } => self.charge(now),
             Event::Health { .. }
             | Event::Held { .. }

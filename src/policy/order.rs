@@ -3,6 +3,7 @@
 use crate::action::{Action, Answer, Cause};
 use crate::id::OrderId;
 use crate::input::Order;
+use crate::memory::Acknowledged;
 use crate::record::{Event, Release, Verdict};
 use crate::service::{Doing, Service};
 use crate::spec::Step;
@@ -28,6 +29,25 @@ impl Service {
                 (self.denied_until, self.refused_until, self.backoff_until) = (None, None, None);
                 Answer::Done
             }
+            Order::Maintain { until, everything } => {
+                self.maintain(turn, until, everything);
+                turn.shared.everything = self.ordered.filter(|_| everything).or(turn.shared.everything);
+                Answer::Done
+            }
+            Order::EndMaintenance { everything } => {
+                self.end_maintenance(turn);
+                turn.shared.everything = turn.shared.everything.filter(|_| !everything);
+                Answer::Done
+            }
+            Order::Acknowledge { until } => match &mut self.incident {
+                Some(incident) => {
+                    let lasting = until.map(|until| until.since(turn.now.mono));
+                    incident.acknowledged = Some(Acknowledged { since: turn.now, lasting });
+                    self.record(turn, Event::Acknowledged { lasting });
+                    Answer::Done
+                }
+                None => Answer::NoIncident,
+            },
             Order::Restart { now } => self.ordered_restart(turn, now),
         };
         turn.out.push(Action::Answer { order: id, answer });

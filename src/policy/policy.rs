@@ -9,6 +9,7 @@ use crate::backoff::Jitter;
 use crate::check::Check;
 use crate::id::{CredentialKey, HostId, Identity, ServiceId};
 use crate::input::{CheckResult, EngineHealth, HostLink, Input, State};
+use crate::maintenance::of_everything;
 use crate::memory::{Memory, Restored};
 use crate::needs::Graph;
 use crate::record::Health;
@@ -51,6 +52,7 @@ impl Policy {
             ids: Ids::new(seed),
             started: now.mono,
             stopping: false,
+            everything: of_everything(&restored.services, now),
             store_up: restored.store_up,
             intact: restored.intact,
             blind: unclean && !restored.store_up,
@@ -107,6 +109,10 @@ impl Policy {
             }
             Input::Change { service } => self.with(service, out, |service, turn| {
                 service.change(turn.now.mono);
+                service.review(turn, None);
+            }),
+            Input::Maintenance { service, until } => self.with(service, out, |service, turn| {
+                service.window = until;
                 service.review(turn, None);
             }),
             Input::Finished { service, attempt, outcome } => {
@@ -213,16 +219,21 @@ impl Policy {
         }
         if let Some(known) = &self.services[place] {
             if known.leaving || known.spec != spec {
+                let returns = known.leaving;
                 self.with(id, out, |service, turn| {
                     redefine(service, spec);
                     service.review(turn, None);
                     service.tell_cadence(turn);
                 });
+                if returns {
+                    self.cover(id, out);
+                }
             }
             return;
         }
         let memory = self.remembered.remove(&spec.identity);
         self.services[place] = Some(Box::new(Service::recalled(id, spec, memory, self.now)));
+        self.cover(id, out);
         self.with(id, out, |service, turn| {
             service.schedule_next(turn);
             service.review(turn, None);
@@ -335,6 +346,7 @@ impl Policy {
                 opened: incident.opened,
                 attempts: incident.attempts,
                 failed: incident.failed,
+                acknowledged: incident.acknowledged_at(self.now),
             }),
             phase: service.view_phase(),
             hold: service.hold,
@@ -342,6 +354,7 @@ impl Policy {
             budget_remaining: service.charges.remaining(now, budget),
             quarantine: service.quarantine,
             paused: service.paused,
+            maintained_until: service.maintained_until(now),
             container: service.container.filter(|_| service.instance().is_some()),
             state: service.sight.map(|sight| sight.state).filter(|state| *state != State::Gone),
             engine_restarts: service.recent_engine_restarts(now),

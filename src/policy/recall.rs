@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::action::Action;
 use crate::id::ServiceId;
+use crate::maintenance::Ordered;
 use crate::memory::{Memory, QuarantineMemory};
 use crate::policy::Policy;
 use crate::record::{Ending, Verdict};
@@ -70,6 +71,7 @@ impl Service {
             attempts: incident.attempts,
             failed: incident.failed,
             asked: None,
+            acknowledged: incident.acknowledged,
         });
         self.streak = memory.streak;
         self.last_ended = memory.last_ended.map(|ended| now.place(ended));
@@ -85,6 +87,7 @@ impl Service {
         self.exited = memory.exited;
         self.seen_running = memory.seen_running;
         self.paused = memory.paused;
+        self.ordered = memory.maintenance.map(|order| Ordered::recalled(&order, now));
         if let Some(open) = memory.attempt {
             let begun = now.place(open.begun);
             let attempt = Attempt {
@@ -121,6 +124,7 @@ impl Service {
             exited: self.exited,
             seen_running: self.seen_running,
             paused: self.paused,
+            maintenance: self.ordered.map(|order| order.memory(now)),
             proven: self.proven.clone(),
         }
     }

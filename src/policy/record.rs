@@ -139,6 +139,20 @@ pub enum Event {
     Paused,
     /// Durable. A person resumed them.
     Resumed,
+    /// Durable. A person put it under maintenance.
+    MaintenanceBegan {
+        /// How long, from now.
+        lasting: Duration,
+        /// It is for everything.
+        everything: bool,
+    },
+    /// Durable. A person ended its maintenance.
+    MaintenanceEnded,
+    /// Durable. A person takes care of the outage.
+    Acknowledged {
+        /// How long, from now; none: until it is over.
+        lasting: Option<Duration>,
+    },
     /// The engine restarted the container by its own policy.
     EngineRestarted {
         /// How often within the last ten minutes.
@@ -264,6 +278,9 @@ impl Event {
             Self::Proven { .. } => "check_proven",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::MaintenanceBegan { .. } => "maintenance_began",
+            Self::MaintenanceEnded => "maintenance_ended",
+            Self::Acknowledged { .. } => "acknowledged",
             Self::EngineRestarted { .. } => "engine_restarted",
             Self::ChargedForGap { .. } => "charged_for_gap",
             Self::Reserved { .. } => "operations_reserved",

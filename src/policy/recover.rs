@@ -372,7 +372,8 @@ impl Service {
     pub(crate) fn open_incident(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         if self.incident.is_none() {
             let id = turn.shared.ids.incident();
-            self.incident = Some(Incident { id, opened: turn.now, attempts: 0, failed: 0, asked: None });
+            self.incident =
+                Some(Incident { id, opened: turn.now, attempts: 0, failed: 0, asked: None, acknowledged: None });
             self.record(turn, Event::IncidentOpened { trouble });
             let now = turn.now.mono;
             turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);

@@ -17,6 +17,8 @@ use crate::budget::Ledger;
 use crate::check::Check;
 use crate::id::{AttemptId, IncidentId, Instance, ServiceId};
 use crate::input::{Container, EngineHealth, RestartPolicy, Sight, State};
+use crate::maintenance::Ordered;
+use crate::memory::Acknowledged;
 use crate::record::{Event, Health, Hold, Record};
 use crate::spec::{AfterGap, Lifecycle, OnFailure, ServiceSpec, Step};
 use crate::time::{Mono, Now};
@@ -65,6 +67,10 @@ pub(crate) struct Service {
     /// Fingerprints of the checks that have passed once, those included that are not declared now; in order.
     pub(crate) proven: Vec<u64>,
     pub(crate) paused: bool,
+    /// When a calendar's window ends, while one is open.
+    pub(crate) window: Option<Mono>,
+    /// A person's newest word on its maintenance.
+    pub(crate) ordered: Option<Ordered>,
 
     // How it stands.
     pub(crate) health: Health,
@@ -107,6 +113,16 @@ pub(crate) struct Incident {
     pub(crate) failed: u32,
     /// When what it needs was asked how it is, before the first attempt.
     pub(crate) asked: Option<Mono>,
+    /// A person takes care of it, or did.
+    pub(crate) acknowledged: Option<Acknowledged>,
+}
+
+impl Incident {
+    /// Since when a person takes care of it, as far as they still do.
+    pub(crate) fn acknowledged_at(&self, now: Now) -> Option<Now> {
+        let holds = |by: &Acknowledged| by.lasting.is_none_or(|lasting| now.place(by.since) + lasting > now.mono);
+        self.acknowledged.filter(holds).map(|by| by.since)
+    }
 }
 
 /// An unbroken run of healthy observations.
@@ -234,6 +250,8 @@ impl Service {
             checks: spec.checks.iter().map(|check| Check::new(*check, false)).collect(),
             proven: Vec::new(),
             paused: false,
+            window: None,
+            ordered: None,
             health: Health::Unknown,
             health_since: now,
             trouble: None,

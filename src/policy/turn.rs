@@ -7,6 +7,7 @@ use crate::action::Action;
 use crate::backoff::Jitter;
 use crate::budget::{Ledger, halved};
 use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
+use crate::maintenance::Ordered;
 use crate::record::Verdict;
 use crate::spec::{Budget, FleetSpec};
 use crate::storm::Storm;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) started: Mono,
     pub(crate) stopping: bool,
+    /// Maintenance of everything, as a person ordered it.
+    pub(crate) everything: Option<Ordered>,
     pub(crate) store_up: bool,
     /// The store was not intact at start: halved budgets count for their first window.
     pub(crate) intact: bool,

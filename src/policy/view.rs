@@ -34,6 +34,8 @@ pub struct ServiceView {
     pub quarantine: Option<QuarantineView>,
     /// A person paused it.
     pub paused: bool,
+    /// It is under maintenance until then.
+    pub maintained_until: Option<Mono>,
     /// Its container, where there is one.
     pub container: Option<Container>,
     /// The state it was last seen in.
@@ -56,6 +58,8 @@ pub struct IncidentView {
     pub attempts: u32,
     /// Attempts that ended without healing.
     pub failed: u32,
+    /// A person takes care of it, since then.
+    pub acknowledged: Option<Now>,
 }
 
 /// What Iaso is doing about a service.

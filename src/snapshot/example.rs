@@ -82,6 +82,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             budget_remaining: 5,
             quarantine: None,
             paused: false,
+            maintained_until: None,
             container: None,
             state: None,
             engine_restarts: 0,
@@ -106,7 +107,8 @@ pub(crate) fn broken(name: &str, trouble: Trouble) -> ServiceStatus {
     service.view.health = Health::Unhealthy;
     service.view.since = at(-120).mono;
     service.view.trouble = Some(trouble);
-    service.view.incident = Some(IncidentView { incident: INCIDENT, opened: at(-120), attempts: 0, failed: 0 });
+    service.view.incident =
+        Some(IncidentView { incident: INCIDENT, opened: at(-120), attempts: 0, failed: 0, acknowledged: None });
     service
 }
 

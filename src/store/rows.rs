@@ -117,20 +117,22 @@ pub(super) fn write_change(
 /// Whether the two have the same row in `services`.
 fn same_service(a: &Memory, b: &Memory) -> bool {
     let id = |memory: &Memory| memory.incident.map(|incident| incident.incident);
-    (a.paused, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited, id(a))
-        == (b.paused, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited, id(b))
+    (a.paused, a.maintenance, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited, id(a))
+        == (b.paused, b.maintenance, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited, id(b))
 }
 
 fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO services
-             (identity, paused, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident)
-             VALUES (:identity, :paused, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit, :incident)",
+             (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident)
+             VALUES (:identity, :paused, :maintenance, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit,
+             :incident)",
         )?
         .execute(named_params! {
             ":identity": memory.identity.as_str(),
             ":paused": memory.paused,
+            ":maintenance": maybe_json(memory.maintenance.as_ref())?,
             ":seen_running": memory.seen_running,
             ":streak": memory.streak,
             ":last_ended": maybe_json(memory.last_ended.as_ref())?,
@@ -225,8 +227,8 @@ fn write_incident(
     if let Some(open) = &after.incident {
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO incidents (id, identity, opened_wall, opened, trouble, attempts, failed)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO incidents (id, identity, opened_wall, opened, trouble, attempts, failed, acknowledged)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 open.incident.to_string(),
@@ -236,6 +238,7 @@ fn write_incident(
                 json(&open.trouble)?,
                 open.attempts,
                 open.failed,
+                maybe_json(open.acknowledged.as_ref())?,
             ])?;
     }
     Ok(())
@@ -314,6 +317,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
         exited: from_maybe_json(row, "exit")?,
         seen_running: row.get("seen_running")?,
         paused: row.get("paused")?,
+        maintenance: from_maybe_json(row, "maintenance")?,
         proven: Vec::new(),
         identity,
     })
@@ -329,6 +333,7 @@ fn load_incident(connection: &Connection, identity: &Identity, id: &str) -> rusq
                 trouble: from_json(row, "trouble")?,
                 attempts: row.get("attempts")?,
                 failed: row.get("failed")?,
+                acknowledged: from_maybe_json(row, "acknowledged")?,
             })
         })
         .optional()?;

@@ -71,6 +71,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE credential_charges (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, credential TEXT NOT NULL, at TEXT NOT NULL);
     CREATE INDEX credential_charges_of ON credential_charges (identity);
     ",
+    "
+    -- A person's newest word on maintenance, and who takes care of an outage.
+    ALTER TABLE services ADD COLUMN maintenance TEXT;
+    ALTER TABLE incidents ADD COLUMN acknowledged TEXT;
+    ",
 ];
 
 /// The schema version that this program writes.

@@ -175,7 +175,20 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
             (1, failed) => format!("1 attempt, {failed} failed"),
             (attempts, failed) => format!("{attempts} attempts, {failed} failed"),
         };
-        facts.push(format!("Outage {} began at {}; {failed}.", incident.incident, times.wall(incident.opened.wall)));
+        let known =
+            incident.acknowledged.map(|at| format!("; acknowledged at {}", times.wall(at.wall))).unwrap_or_default();
+        facts.push(format!(
+            "Outage {} began at {}; {failed}{known}.",
+            incident.incident,
+            times.wall(incident.opened.wall)
+        ));
+    }
+    if let Some(until) = view.maintained_until {
+        facts.push(format!(
+            "Under maintenance until {} (in {}).",
+            times.mono(until),
+            words::span(until.since(times.now.mono))
+        ));
     }
     facts.extend(neighbours(snapshot, view));
     for (check, status) in view.checks.iter().zip(&service.checks) {
@@ -267,6 +280,14 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
         Event::OperatorStopped { .. } => "a person stopped it".to_owned(),
         Event::Paused => "a person paused it".to_owned(),
         Event::Resumed => "a person resumed it".to_owned(),
+        Event::MaintenanceBegan { lasting, .. } => {
+            format!("a person put it under maintenance, for {}", words::span(lasting))
+        }
+        Event::MaintenanceEnded => "a person ended its maintenance".to_owned(),
+        Event::Acknowledged { lasting: None } => "a person acknowledged the outage".to_owned(),
+        Event::Acknowledged { lasting: Some(lasting) } => {
+            format!("a person acknowledged the outage, for {}", words::span(lasting))
+        }
         Event::IncidentClosed { ending, lasted } => {
             format!("the outage was over after {} ({})", words::span(lasted), ending.name())
         }

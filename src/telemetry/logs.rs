@@ -206,6 +206,9 @@ impl LogLines {
             | Event::Exited { .. }
             | Event::Paused
             | Event::Resumed
+            | Event::MaintenanceBegan { .. }
+            | Event::MaintenanceEnded
+            | Event::Acknowledged { .. }
             | Event::RolloutHeld { .. }
             | Event::RolloutSkipped { .. }
             | Event::RolloutEnded { .. }
@@ -353,6 +356,14 @@ fn message(entry: &Entry) -> String {
         },
         Event::Paused => "paused by a person".to_owned(),
         Event::Resumed => "resumed by a person".to_owned(),
+        Event::MaintenanceBegan { lasting, .. } => {
+            format!("put under maintenance by a person, for {}", words::span(lasting))
+        }
+        Event::MaintenanceEnded => "its maintenance was ended by a person".to_owned(),
+        Event::Acknowledged { lasting } => match lasting {
+            Some(lasting) => format!("the outage is acknowledged by a person, for {}", words::span(lasting)),
+            None => "the outage is acknowledged by a person".to_owned(),
+        },
         Event::EngineRestarted { recently, looping } => {
             let verdict = if looping { ": it loops" } else { "" };
             format!("the engine restarted it, {recently} times within ten minutes{verdict}")

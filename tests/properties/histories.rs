@@ -47,6 +47,10 @@ enum Move {
     CarryOut,
     LateFinish(usize, Outcome),
     Order(u32, Order),
+    /// A calendar's window is open for so many milliseconds, or none is.
+    Window(u32, Option<u32>),
+    /// A person orders so many milliseconds of it.
+    Maintain(u32, u32, bool),
     Store(bool),
     Link(HostLink),
     Redefine(u32, Box<ServiceSpec>),
@@ -153,6 +157,8 @@ fn one_move() -> impl Strategy<Value = Move> {
     let order = prop_oneof![
         Just(Order::Pause),
         Just(Order::Resume),
+        any::<bool>().prop_map(|everything| Order::EndMaintenance { everything }),
+        Just(Order::Acknowledge { until: None }),
         Just(Order::Restart { now: false }),
         Just(Order::Restart { now: true }),
     ];
@@ -171,6 +177,8 @@ fn one_move() -> impl Strategy<Value = Move> {
         6 => Just(Move::CarryOut),
         1 => (0_usize..8, outcome()).prop_map(|(n, o)| Move::LateFinish(n, o)),
         2 => (who(), order).prop_map(|(w, o)| Move::Order(w, o)),
+        2 => (who(), prop::option::weighted(0.6, 0_u32..900_000)).prop_map(|(w, open)| Move::Window(w, open)),
+        1 => (who(), 1_u32..900_000, any::<bool>()).prop_map(|(w, ms, everything)| Move::Maintain(w, ms, everything)),
         1 => any::<bool>().prop_map(Move::Store),
         3 => link.prop_map(Move::Link),
         1 => (who(), any_spec("web")).prop_map(|(w, s)| Move::Redefine(w, Box::new(s))),
@@ -334,6 +342,14 @@ impl Run {
             }
             Move::Order(who, order) => {
                 rig.step(Input::Order { service: ServiceId(*who), id: OrderId(1), order: *order });
+            }
+            Move::Window(who, open) => {
+                let until = open.map(|ms| rig.now.mono + millis(ms));
+                rig.step(Input::Maintenance { service: ServiceId(*who), until });
+            }
+            Move::Maintain(who, ms, everything) => {
+                let order = Order::Maintain { until: rig.now.mono + millis(*ms), everything: *everything };
+                rig.step(Input::Order { service: ServiceId(*who), id: OrderId(1), order });
             }
             Move::Store(up) => {
                 self.store_up = *up;

@@ -22,6 +22,7 @@
 
 mod credentials;
 mod histories;
+mod maintenance;
 mod needs;
 mod reloads;
 mod rig;

@@ -8,10 +8,10 @@ use super::storm::StormAccount;
 use crate::action::Operation;
 use crate::id::{AttemptId, HostId, Instance, ServiceId};
 use crate::input::{CheckResult, Container, EngineHealth, Sight, State, Witness};
-use crate::memory::CHARGES_KEPT;
+use crate::memory::{CHARGES_KEPT, Restored};
 use crate::record::Hold;
 use crate::spec::{Budget, OnFailure, Step};
-use crate::time::Mono;
+use crate::time::{Mono, Now};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostAccount {
@@ -43,6 +43,10 @@ pub(super) struct Account {
     pub(super) changed: Mono,
     pub(super) ran: bool,
     pub(super) paused: bool,
+    /// When a calendar's window ends.
+    pub(super) window: Option<Mono>,
+    /// When the maintenance ends that a person ordered.
+    pub(super) ordered: Option<Mono>,
     pub(super) stop: Option<(Instance, Mono)>,
     pub(super) stop_signal: Option<(Instance, Mono)>,
     /// A life that ended under the hands of an operation.
@@ -85,6 +89,7 @@ pub(super) struct Past {
     pub(super) proven: Vec<u64>,
     pub(super) ran: bool,
     pub(super) paused: bool,
+    pub(super) ordered: Option<Mono>,
     pub(super) stop: Option<(Instance, Mono)>,
     pub(super) open: Option<AttemptId>,
 }
@@ -96,6 +101,7 @@ impl Account {
         (self.stop_signal, self.own_end, self.answered, self.good) = (None, None, None, None);
         (self.changed, self.looked_at_exit) = (Mono(i64::MIN), false);
         (self.unhealthy, self.held, self.outage) = (false, None, false);
+        self.window = None;
     }
 
     pub(super) fn is_at_work_on(&self, life: Instance) -> bool {
@@ -114,6 +120,10 @@ impl Account {
         let grace = self.container.and_then(|container| container.stop_grace).unwrap_or(Duration::from_secs(10));
         let lately = |at: Mono| now.since(at) < grace + Duration::from_secs(5);
         self.stop_signal.is_some_and(|(life, at)| self.life == Some(life) && lately(at))
+    }
+
+    pub(super) fn is_maintained(&self, now: Mono) -> bool {
+        self.window.max(self.ordered).is_some_and(|until| until > now)
     }
 
     pub(super) fn is_of_an_earlier_life(&self, life: Instance) -> bool {
@@ -185,6 +195,13 @@ impl Account {
             Some((count, first, last)) => Some((count.saturating_add(1), first, last.max(began))),
         };
     }
+}
+
+/// When the newest maintenance of everything ends that any service remembers.
+pub(super) fn everything_until(restored: &Restored, now: Now) -> Option<Mono> {
+    let orders = restored.services.iter().filter_map(|memory| memory.maintenance.filter(|order| order.everything));
+    let newest = orders.max_by_key(|order| now.place(order.since))?;
+    Some(newest.until(now))
 }
 
 pub(super) fn take_back(charges: &mut VecDeque<Mono>, charged: Mono) {

@@ -60,13 +60,26 @@ impl Judges {
                     account.hear_check(usize::from(check.0), *began, *result);
                 }
             }
+            Input::Maintenance { service, until } => {
+                if let Some(account) = self.services.get_mut(service) {
+                    account.window = *until;
+                }
+            }
             Input::Finished { service, attempt, outcome } => self.hear_outcome(*service, *attempt, *outcome),
             Input::Order { service, order, .. } => {
                 if let Some(account) = self.services.get_mut(service) {
                     match order {
                         Order::Pause => account.paused = true,
                         Order::Resume => account.paused = false,
-                        Order::Restart { .. } => {}
+                        Order::Maintain { until, everything } => {
+                            account.ordered = Some(*until);
+                            self.everything_until = everything.then_some(*until).or(self.everything_until);
+                        }
+                        Order::EndMaintenance { everything } => {
+                            (account.window, account.ordered) = (None, None);
+                            self.everything_until = self.everything_until.filter(|_| !everything);
+                        }
+                        Order::Acknowledge { .. } | Order::Restart { .. } => {}
                     }
                 }
             }
@@ -124,6 +137,8 @@ impl Judges {
             changed: Mono(i64::MIN),
             ran: past.as_ref().is_some_and(|past| past.ran),
             paused: past.as_ref().is_some_and(|past| past.paused),
+            window: None,
+            ordered: past.as_ref().map_or(self.everything_until, |past| past.ordered),
             stop: past.as_ref().and_then(|past| past.stop),
             stop_signal: None,
             own_end: None,

@@ -96,6 +96,9 @@ impl Service {
         if undo {
             return Readiness::Act;
         }
+        if let Some(until) = self.maintained_until(now) {
+            return Readiness::Wait(Hold::Maintenance, Some(until));
+        }
         if let Some(until) = ahead(host.quiet_until.max(Some(turn.shared.started + fleet.quiet_start))) {
             return Readiness::Wait(Hold::QuietStart, Some(until));
         }

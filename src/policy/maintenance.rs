@@ -1,0 +1,74 @@
+//! Maintenance: a calendar's windows, of which the policy hears, and those that a person orders, which it keeps.
+
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::id::ServiceId;
+use crate::memory::{Memory, OrderedMaintenance};
+use crate::policy::Policy;
+use crate::record::Event;
+use crate::service::Service;
+use crate::time::{Mono, Now};
+use crate::turn::Turn;
+
+/// A person's newest word on maintenance: where they ended it, `until` is when they did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Ordered {
+    pub(crate) since: Mono,
+    pub(crate) until: Mono,
+    pub(crate) everything: bool,
+}
+
+impl Ordered {
+    pub(crate) fn recalled(order: &OrderedMaintenance, now: Now) -> Self {
+        let since = now.place(order.since);
+        Self { since, until: since + order.lasting, everything: order.everything }
+    }
+
+    pub(crate) fn memory(&self, now: Now) -> OrderedMaintenance {
+        let Self { since, until, everything } = *self;
+        OrderedMaintenance { since: now.at(since), lasting: until.since(since), everything }
+    }
+}
+
+/// The newest order for everything, as far as any service remembers it.
+pub(crate) fn of_everything(services: &[Memory], now: Now) -> Option<Ordered> {
+    let orders = services.iter().filter_map(|memory| memory.maintenance.filter(|order| order.everything));
+    orders.map(|order| Ordered::recalled(&order, now)).max_by_key(|order| order.since)
+}
+
+impl Service {
+    /// When its maintenance ends; none when it is not under any.
+    pub(crate) fn maintained_until(&self, now: Mono) -> Option<Mono> {
+        let ends = self.window.into_iter().chain(self.ordered.map(|order| order.until));
+        ends.filter(|until| *until > now).max()
+    }
+
+    pub(crate) fn maintain(&mut self, turn: &mut Turn<'_>, until: Mono, everything: bool) {
+        let since = turn.now.mono;
+        self.ordered = Some(Ordered { since, until, everything });
+        self.record(turn, Event::MaintenanceBegan { lasting: until.since(since), everything });
+    }
+
+    pub(crate) fn end_maintenance(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        if self.maintained_until(now).is_some() {
+            self.record(turn, Event::MaintenanceEnded);
+        }
+        (self.window, self.ordered) = (None, Some(Ordered { since: now, until: now, everything: false }));
+    }
+}
+
+impl Policy {
+    /// A service that is declared while everything is under maintenance is under it as well, unless a person has said
+    /// otherwise of it since.
+    pub(crate) fn cover(&mut self, id: ServiceId, out: &mut Vec<Action>) {
+        let Some(order) = self.shared.everything.filter(|order| order.until > self.now.mono) else { return };
+        self.with(id, out, |service, turn| {
+            if service.ordered.is_none_or(|own| own.since < order.since) {
+                service.maintain(turn, order.until, true);
+            }
+        });
+    }
+}
