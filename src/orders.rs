@@ -6,13 +6,15 @@ use tokio::sync::oneshot;
 
 use crate::config::secret::Secret;
 
-/// A person's order for one service.
+/// A person's order.
 #[derive(Debug)]
 pub struct Request {
-    /// The service's name.
-    pub service: String,
+    /// The service's name; none: every service.
+    pub service: Option<String>,
     /// What to do.
     pub order: Order,
+    /// Why, in the person's words; for the log.
+    pub comment: Option<String>,
     /// The id of the HTTP request that brought it, for the log lines that it causes.
     pub request_id: String,
     /// Who asks, for the audit log: `uid 0`, a key's id.

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub configuration: ComponentStatus,
     /// Queues that are full or have dropped something, and other trouble of the supervisor's own.
     pub supervisor: ComponentStatus,
+    /// Every window of maintenance of the configuration.
+    pub windows: Vec<WindowStatus>,
     /// Actions that a law forbade, by the law's number.
     pub law_violations: Vec<(u8, u64)>,
     /// Observations dropped as older than what was known.
@@ -64,6 +66,7 @@ impl Snapshot {
             store: fine.clone(),
             configuration: fine.clone(),
             supervisor: fine,
+            windows: Vec::new(),
             law_violations: Vec::new(),
             stale_inputs: 0,
         }
@@ -79,6 +82,21 @@ pub struct ComponentStatus {
     pub since: Now,
     /// What is wrong, for those who may know.
     pub message: Option<String>,
+}
+
+/// A `[[maintenance]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The hosts that it covers.
+    pub hosts: Vec<String>,
+    /// The services that it covers; without any, and without a host, it covers everything.
+    pub services: Vec<String>,
+    /// When it ends, while it is open; milliseconds since 1970.
+    pub open_until: Option<i64>,
+    /// When it opens next; likewise.
+    pub next: Option<i64>,
 }
 
 /// One engine.

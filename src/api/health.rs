@@ -178,7 +178,7 @@ fn overall(snapshot: &Snapshot, supervisor: Status, parts: impl Iterator<Item = 
     parts.max().map_or(Status::Healthy, |worst| worst.min(Status::Degraded))
 }
 
-/// Services by health, and how many are quarantined, held, and not there yet.
+/// Services by health, and how many are quarantined, held, under maintenance, and not there yet.
 fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
     let mut counts: BTreeMap<&'static str, usize> = Health::ALL.iter().map(|health| (health.name(), 0)).collect();
     for service in &snapshot.services {
@@ -190,6 +190,7 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
     counts.insert("total", snapshot.services.len());
     counts.insert("quarantined", count(|view| view.quarantine.is_some()));
     counts.insert("held", count(|view| view.hold.is_some()));
+    counts.insert("maintenance", count(|view| view.maintained_until.is_some()));
     counts.insert("waiting", snapshot.waiting.len());
     counts
 }

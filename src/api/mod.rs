@@ -6,6 +6,7 @@ mod access;
 pub mod credentials;
 pub mod health;
 pub mod listen;
+pub mod maintenance;
 mod pings;
 pub mod problem;
 pub mod services;
@@ -104,6 +105,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/services/{name}/restart", post(services::restart))
         .route("/api/v1/services/{name}/pause", post(services::pause))
         .route("/api/v1/services/{name}/resume", post(services::resume))
+        .route("/api/v1/maintenance", get(maintenance::list).post(maintenance::start))
+        .route("/api/v1/maintenance/end", post(maintenance::end))
+        .route("/api/v1/incidents/{id}/ack", post(maintenance::acknowledge))
         .route("/api/v1/credentials", get(credentials::list))
         .route("/api/v1/credentials/{name}", get(credentials::one))
         .route("/api/v1/credentials/{name}/plan", get(credentials::plan))

@@ -192,26 +192,39 @@ pub(super) async fn resume(
 }
 
 async fn order(state: &ApiState, service: String, order: Order, who: Principal, request_id: &str) -> Response {
-    let by = who.name();
-    let (reply, answer) = oneshot::channel();
-    let request = Request { service: service.clone(), order, request_id: request_id.to_owned(), by: by.clone(), reply };
-    match state.orders.try_send(request) {
-        Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => {
-            return unavailable("TOO_MANY_ORDERS", "the supervisor has more orders waiting than it takes")
-                .into_response();
-        }
-        Err(mpsc::error::TrySendError::Closed(_)) => return stopping().into_response(),
-    }
-    let Ok(reply) = answer.await else { return stopping().into_response() };
-    tracing::debug!(by, service, ?order, ?reply, "order answered");
-    match reply {
-        Reply::NoSuchService => not_found(&service).into_response(),
-        Reply::Answered(answer) => answered(answer, service, request_id),
+    match give(state, Some(&service), order, None, who, request_id).await {
+        Err(problem) => problem.into_response(),
+        Ok(Reply::NoSuchService) => not_found(&service).into_response(),
+        Ok(Reply::Answered(answer)) => answered(answer, service, request_id),
     }
 }
 
-fn answered(answer: Answer, service: String, request_id: &str) -> Response {
+/// Gives the supervisor an order for a service, or for every one, and waits for the answer.
+pub(super) async fn give(
+    state: &ApiState,
+    service: Option<&str>,
+    order: Order,
+    comment: Option<String>,
+    who: Principal,
+    request_id: &str,
+) -> Result<Reply, Problem> {
+    let by = who.name();
+    let (reply, answer) = oneshot::channel();
+    let named = service.map(str::to_owned);
+    let request = Request { service: named, order, comment, request_id: request_id.to_owned(), by: by.clone(), reply };
+    match state.orders.try_send(request) {
+        Ok(()) => {}
+        Err(mpsc::error::TrySendError::Full(_)) => {
+            return Err(unavailable("TOO_MANY_ORDERS", "the supervisor has more orders waiting than it takes"));
+        }
+        Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopping()),
+    }
+    let reply = answer.await.map_err(|_| stopping())?;
+    tracing::debug!(by, service, ?order, ?reply, "order answered");
+    Ok(reply)
+}
+
+pub(super) fn answered(answer: Answer, service: String, request_id: &str) -> Response {
     let conflict = |code, detail: String| Problem::new(StatusCode::CONFLICT, code).detail(detail);
     match answer {
         Answer::Begun(attempt) => accepted(attempt.to_string(), service, true),

@@ -1,6 +1,7 @@
 mod clients;
 mod credentials;
 mod heartbeat;
+mod maintenance;
 
 use std::sync::{Arc, Mutex};
 
@@ -315,7 +316,7 @@ async fn orders_reach_the_supervisor_with_who_asks() {
         request.extensions_mut().insert(Principal::Socket { uid: 1000, gid: 1, pid: None });
         let supervisor = async {
             let taken = rig.orders.recv().await.unwrap();
-            assert_eq!((&*taken.service, taken.order, &*taken.by), ("web", order, "uid 1000"));
+            assert_eq!((taken.service.as_deref(), taken.order, &*taken.by), (Some("web"), order, "uid 1000"));
             taken.reply.send(Reply::Answered(Answer::Begun(AttemptId(9)))).unwrap();
         };
         let (answer, ()) = tokio::join!(answered(router(rig.state.clone()), request), supervisor);
@@ -330,6 +331,7 @@ async fn each_answer_to_an_order_has_its_status() {
         (Reply::NoSuchService, 404, "SERVICE_NOT_FOUND"),
         (Reply::Answered(Answer::Busy(AttemptId(9))), 409, "OPERATION_IN_FLIGHT"),
         (Reply::Answered(Answer::NoTarget), 409, "NO_CONTAINER"),
+        (Reply::Answered(Answer::NoIncident), 409, "NO_INCIDENT"),
         (Reply::Answered(Answer::HostDown), 503, "HOST_DOWN"),
         (Reply::Answered(Answer::Stopping), 503, "STOPPING"),
     ] {

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::maintenance::{self, MaintenanceAsk};
 use super::terminal::Colour;
 use super::{check, demo, generate, help, init};
 use crate::system::build::VERSION;
@@ -191,6 +193,38 @@ pub(super) enum Ask {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Say that somebody takes care of an outage
+    ///
+    /// It is shown as acknowledged until it is over. Iaso goes on healing: `iaso pause` or `iaso maintenance` keep it from that.
+    #[command(after_help = help::ACK)]
+    Ack {
+        /// The service that is in it, or the outage's id
+        #[arg(value_parser = service_name, value_name = "SERVICE|INCIDENT")]
+        what: String,
+        /// Only for so long: "30m", "2h", "1d"; else until it is over
+        #[arg(long = "for", value_name = "DURATION", value_parser = maintenance::lasting)]
+        lasting: Option<Duration>,
+        /// Why; for the daemon's log
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        #[command(flatten)]
+        form: Form,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Leave services alone for a while, and see what is
+    ///
+    /// Under maintenance checks go on and outages are recorded, but Iaso heals nothing before the end. Without a further command,
+    /// or with `list`, tells of every window of the configuration and of every service that is under maintenance now.
+    #[command(after_help = help::MAINTENANCE, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Maintenance {
+        #[command(subcommand)]
+        ask: Option<MaintenanceAsk>,
+        #[command(flatten)]
+        form: Form,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Every credential, and orders for one
     ///
     /// Without a further command, or with `list`, tells of every credential how it is, how old and until when. No command ever
@@ -291,10 +325,13 @@ impl Ask {
         | Self::Restart { connection, .. }
         | Self::Pause { connection, .. }
         | Self::Resume { connection, .. }
+        | Self::Ack { connection, .. }
+        | Self::Maintenance { connection, .. }
         | Self::Credentials { connection, .. }
         | Self::Health { connection, .. }) = self;
         let within = match self {
             Self::Credentials { order, .. } => order.as_ref().map(CredentialAsk::connection),
+            Self::Maintenance { ask, .. } => ask.as_ref().map(MaintenanceAsk::connection),
             _ => None,
         };
         within.and_then(|within| within.socket.as_ref()).or(connection.socket.as_ref())
@@ -320,7 +357,7 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// A service's name, as it may stand in a request's path.
-fn service_name(name: &str) -> Result<String, String> {
+pub(super) fn service_name(name: &str) -> Result<String, String> {
     let fit = (1..=255).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));

@@ -12,7 +12,7 @@ use super::args::{Ask, Form, Output};
 use super::client::{ClientError, Daemon};
 use super::exit::Exit;
 use super::terminal::{self, Look};
-use super::{Said, credentials, json, table};
+use super::{Said, credentials, json, maintenance, table};
 use crate::api::services::{Accepted, Services};
 use crate::app::commands;
 use crate::telemetry::explain::Explanation;
@@ -82,6 +82,10 @@ pub(super) async fn run(ask: Ask, socket: PathBuf, look: Look) -> Result<Said, C
             let answer = hint(&daemon, &service, daemon.post(&path(&service, "/resume")).await).await?;
             said(form, &answer, |answer| accepted(answer, "is in Iaso's care again"))
         }
+        Ask::Ack { what, lasting, comment, form, .. } => {
+            maintenance::acknowledge(&daemon, &what, lasting, comment, form).await?
+        }
+        Ask::Maintenance { ask, form, .. } => maintenance::answer(&daemon, ask, form).await?,
         Ask::Credentials { order, form, .. } => credentials::answer(&daemon, order, form).await?,
         Ask::Health { address, form, .. } => {
             let daemon = match address {

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -124,6 +125,15 @@ impl Daemon {
     /// When no daemon answers, or it refuses.
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.exchange(Method::POST, path, Bytes::new()).await
+    }
+
+    /// Gives an order that says more than its path.
+    ///
+    /// # Errors
+    /// When no daemon answers, or it refuses.
+    pub async fn order<T: DeserializeOwned>(&self, path: &str, order: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(order).map_err(|error| self.malformed(error))?;
+        self.exchange(Method::POST, path, body.into()).await
     }
 
     /// Hands something over.

@@ -124,6 +124,69 @@ Exit codes:
   70  the answer is not Iaso's
   77  not permitted to use the daemon's socket";
 
+pub(super) const ACK: &str = "\
+Examples:
+  iaso ack shop-web
+  iaso ack shop-web --for 2h --comment 'the new disk comes at noon'
+
+Exit codes:
+  0   acknowledged
+  1   there is no such service or outage
+  2   the command line is wrong
+  69  no daemon answers
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
+pub(super) const MAINTENANCE: &str = "\
+Examples:
+  iaso maintenance
+  iaso maintenance start shop-web shop-db --for 30m
+  iaso maintenance end --all
+
+Exit codes:
+  0   answered
+  2   the command line is wrong
+  69  no daemon answers
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
+pub(super) const MAINTENANCE_LIST: &str = "\
+Example:
+  iaso maintenance list --output json
+
+Exit codes:
+  0   answered
+  2   the command line is wrong
+  69  no daemon answers
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
+pub(super) const MAINTENANCE_START: &str = "\
+Examples:
+  iaso maintenance start shop-web --for 30m
+  iaso maintenance start --all --for 2h --comment 'new kernel'
+
+Exit codes:
+  0   begun
+  1   there is no such service
+  2   the command line is wrong
+  69  no daemon answers
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
+pub(super) const MAINTENANCE_END: &str = "\
+Examples:
+  iaso maintenance end shop-web
+  iaso maintenance end --all
+
+Exit codes:
+  0   ended
+  1   there is no such service
+  2   the command line is wrong
+  69  no daemon answers
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
 pub(super) const HEALTH: &str = "\
 Examples:
   iaso health

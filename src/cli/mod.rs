@@ -10,6 +10,7 @@ mod exit;
 mod generate;
 mod help;
 mod init;
+mod maintenance;
 mod table;
 mod terminal;
 #[cfg(test)]

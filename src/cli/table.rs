@@ -131,13 +131,23 @@ fn row(service: &Summary) -> [String; 4] {
     [service.name.clone(), service.health.clone(), age, doing(service)].map(|cell| words::printable(&cell))
 }
 
-/// What Iaso does about it, in a few words.
+/// What Iaso does about it, in a few words, and whether somebody else does something.
 fn doing(service: &Summary) -> String {
+    let own = iaso_does(service);
+    match service.acknowledged {
+        true if own.is_empty() => "acknowledged".to_owned(),
+        true => format!("{own}, acknowledged"),
+        false => own,
+    }
+}
+
+fn iaso_does(service: &Summary) -> String {
     match (&*service.phase, &service.hold) {
         ("operating", _) => "operating on it".to_owned(),
         ("verifying", _) => "verifying".to_owned(),
         (_, Some(reason)) => format!("holding ({reason})"),
         (_, None) if service.paused => "holding (paused)".to_owned(),
+        (_, None) if service.maintenance_until.is_some() => "holding (maintenance)".to_owned(),
         (_, None) => service.trouble.clone().unwrap_or_default(),
     }
 }

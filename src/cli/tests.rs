@@ -87,10 +87,10 @@ impl Daemonish {
 /// Begins a restart with `now`, is busy without, and does the rest.
 async fn obey(mut orders: mpsc::Receiver<Request>) {
     while let Some(request) = orders.recv().await {
-        let reply = match (&*request.service, request.order) {
-            ("web", Order::Restart { now: true }) => Reply::Answered(Answer::Begun(AttemptId(7))),
-            ("web", Order::Restart { now: false }) => Reply::Answered(Answer::Busy(AttemptId(6))),
-            ("web", _) => Reply::Answered(Answer::Done),
+        let reply = match (request.service.as_deref(), request.order) {
+            (Some("web"), Order::Restart { now: true }) => Reply::Answered(Answer::Begun(AttemptId(7))),
+            (Some("web"), Order::Restart { now: false }) => Reply::Answered(Answer::Busy(AttemptId(6))),
+            (Some("web") | None, _) => Reply::Answered(Answer::Done),
             _ => Reply::NoSuchService,
         };
         let _ = request.reply.send(reply);
@@ -208,6 +208,54 @@ async fn credentials_are_refreshed_rotated_and_set() {
     let error = daemon.answer(&["credentials", "set", "db", "--file", file.to_str().unwrap()]).await.unwrap_err();
     assert!(error.to_string().contains("No such file"), "{error}");
     assert!(Cli::try_parse_from(["iaso", "credentials", "set", "db", "hunter2"]).is_err(), "never in the arguments");
+}
+
+#[tokio::test]
+async fn maintenance_is_listed_begun_and_ended() {
+    let daemon = Daemonish::start();
+    for args in [&["maintenance"][..], &["maintenance", "list"]] {
+        let said = daemon.answer(args).await.unwrap();
+        assert!(
+            said.text.starts_with("No window is configured")
+                && said.text.ends_with("Nothing is under maintenance now.\n")
+        );
+    }
+    let begun = daemon.answer(&["maintenance", "start", "web", "--for", "2h", "--comment", "new disk"]).await.unwrap();
+    assert!(begun.text.starts_with("web is under maintenance until 20"), "{}", begun.text);
+    for (args, words) in [
+        (&["maintenance", "end", "web"][..], "web is under maintenance no longer\n"),
+        (&["maintenance", "end", "--all"], "everything is under maintenance no longer\n"),
+    ] {
+        assert_eq!(daemon.answer(args).await.unwrap().text, words);
+    }
+    let unknown = daemon.answer(&["maintenance", "end", "web", "wbe"]).await.unwrap_err();
+    assert_eq!((unknown.to_string(), unknown.exit()), ("there is no service `wbe`".to_owned(), Exit::No));
+    for wrong in [
+        &["maintenance", "start", "web"][..],
+        &["maintenance", "start", "--for", "2h"],
+        &["maintenance", "start", "web", "--all", "--for", "2h"],
+        &["maintenance", "start", "web", "--for", "32d"],
+        &["maintenance", "start", "web", "--for", "10ms"],
+        &["maintenance", "end"],
+    ] {
+        assert!(Cli::try_parse_from(["iaso"].iter().chain(wrong)).is_err(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_acknowledged_by_its_service_or_its_id() {
+    let daemon = Daemonish::start();
+    let said = daemon.answer(&["ack", "web"]).await.unwrap();
+    assert_eq!(said.text, "the outage of web is acknowledged until it is over\n");
+    let said = daemon.answer(&["ack", "00000000000000ab", "--for", "3h"]).await.unwrap();
+    assert_eq!(said.text, "the outage of web is acknowledged for 3 h 0 min\n");
+    let well = daemon.answer(&["ack", "api"]).await.unwrap_err();
+    assert_eq!(
+        (well.to_string(), well.exit()),
+        ("api is in no outage: there is nothing to acknowledge".to_owned(), Exit::No)
+    );
+    let unknown = daemon.answer(&["ack", "nobody"]).await.unwrap_err();
+    assert_eq!(unknown.exit(), Exit::No);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Key, Kind, Types};
+use super::maintenance;
 use super::mistake::{one_of, shown};
 use super::references;
 use super::report::Report;
@@ -236,7 +237,7 @@ pub(super) fn scalar(value: &Value, kind: &Kind) -> Read<()> {
         Kind::OnChange => text(value).and_then(values::on_change).map(drop),
         Kind::Alphabet => text(value).and_then(values::alphabet).map(drop),
         Kind::Days => Err("a list of days, such as [\"sat\", \"sun\"]".to_owned()),
-        Kind::Moment => moment_of(value).map(drop),
+        Kind::Moment => maintenance::moment_of(value).map(drop),
         Kind::TimeZone => text(value).and_then(values::time_zone).map(drop),
         Kind::Cron => text(value).and_then(values::cron).map(drop),
         Kind::Counts => Err("a table of characters and numbers, such as { upper = 1, digits = 2 }".to_owned()),
@@ -360,14 +361,6 @@ pub(super) fn threshold_of(value: &Value) -> Read<Threshold> {
     match value.get_ref() {
         DeValue::String(text) => values::threshold(text),
         _ => values::threshold(&integer(value).unwrap_or_default().to_string()),
-    }
-}
-
-/// A moment as text, or as TOML spells it without quotes.
-pub(super) fn moment_of(value: &Value) -> Read<values::Moment> {
-    match value.get_ref() {
-        DeValue::Datetime(at) => values::moment(&at.to_string()),
-        _ => values::moment(text(value)?),
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
+use toml::de::DeValue;
 
-use super::decode::{self, Table, duration_of, text_of};
+use super::decode::{self, Table, Value, duration_of, text_of};
 use super::report::Report;
 use super::validated::{Host, Service, When, Window};
-use super::values::{self, Moment};
+use super::values::{self, Moment, Read};
 
 const ONE: &str = "from and to, or cron and duration";
 
@@ -81,7 +82,7 @@ fn when(report: &mut Report, table: &Table, path: &str, span: Range<usize>) -> O
         }
         ["from", "to"] | ["from", "to", "days"] => {
             let (from, to) = (table.get("from")?, table.get("to")?);
-            match (decode::moment_of(from).ok()?, decode::moment_of(to).ok()?) {
+            match (moment_of(from).ok()?, moment_of(to).ok()?) {
                 (Moment::Daily(from), Moment::Daily(to)) => Some(When::Weekly { days: days(table)?, from, to, zone }),
                 (Moment::Daily(_), _) => {
                     report.mistake(
@@ -125,6 +126,14 @@ fn when(report: &mut Report, table: &Table, path: &str, span: Range<usize>) -> O
             report.mistake(span, path, format!("found {got}"), format!("{ONE} (and days beside times of day)"));
             None
         }
+    }
+}
+
+/// A moment as text, or as TOML spells it without quotes.
+pub(super) fn moment_of(value: &Value) -> Read<Moment> {
+    match value.get_ref() {
+        DeValue::Datetime(at) => values::moment(&at.to_string()),
+        other => values::moment(other.as_str().unwrap_or_default()),
     }
 }
 

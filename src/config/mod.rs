@@ -162,6 +162,14 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped.collect::<String>())
 }
 
+/// A duration as the file spells it: `"30s"`, `"2h"`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    values::duration(text, 0, u64::MAX)
+}
+
 /// A variable's value; an empty one counts as unset.
 fn set(env: &Environment, name: &str) -> Option<String> {
     env.get(name).filter(|value| !value.is_empty()).cloned()

@@ -41,6 +41,7 @@ pub(crate) fn snapshot() -> Snapshot {
         store: up(),
         configuration: up(),
         supervisor: up(),
+        windows: Vec::new(),
         law_violations: Vec::new(),
         stale_inputs: 0,
     }

@@ -70,7 +70,12 @@ impl Supervisor {
             if let Input::Define { service, .. } = &input {
                 self.plan(*service);
             }
+            let defined = if let Input::Define { service, .. } = &input { Some(*service) } else { None };
             self.step(input);
+            // Before it is seen how it stands.
+            if let Some(service) = defined {
+                self.tell_maintenance(service, true);
+            }
         }
         for service in news.replan {
             self.plan(service);

@@ -4,6 +4,7 @@
 //! and come back as inputs.
 
 mod asked;
+mod calendars;
 pub(crate) mod container;
 pub(crate) mod fleet;
 mod hearing;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use iaso_policy::action::{Action, Charge, Operation};
 use iaso_policy::id::{OrderId, ServiceId};
-use iaso_policy::input::{CheckResult, Input, Outcome};
+use iaso_policy::input::{CheckResult, Input, Order, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
@@ -44,6 +45,7 @@ use crate::store::{Store, StoreStatus};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
 use crate::system::tasks::Tasks;
+use calendars::Calendars;
 use fleet::Fleet;
 use hearing::next_update;
 use needs::{Files, Needs};
@@ -121,6 +123,7 @@ pub struct Supervisor {
     rereads: mpsc::Receiver<Reread>,
     replies: HashMap<OrderId, oneshot::Sender<Reply>>,
     orders_taken: u64,
+    calendars: Calendars,
     /// What each service needs, as it was told last.
     needs: Needs,
     listeners: Vec<Box<dyn Listener>>,
@@ -148,6 +151,7 @@ impl Supervisor {
             judges: Judges::new(&config.fleet, &restored, now),
             policy: Policy::restore(config.fleet, seed, restored, now),
             fleet: Fleet::new(Arc::clone(&config), own),
+            calendars: Calendars::new(config.maintenance.clone()),
             config,
             hosts: ports.hosts,
             turn: 0,
@@ -182,6 +186,7 @@ impl Supervisor {
         self.publish();
         while !(self.stopping && self.operations.in_flight() == 0) {
             self.heartbeat.beat();
+            self.look_at_calendars();
             let rest = self.rest();
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => self.stop(),
@@ -206,9 +211,10 @@ impl Supervisor {
 
     /// How long nothing needs to be done unless something happens.
     fn rest(&self) -> Duration {
-        let now = self.clock.mono();
-        let deadline = self.policy.next_deadline().into_iter().chain(self.snapshot_due).min();
-        deadline.map_or(LONGEST_REST, |at| at.since(now).max(Duration::from_millis(1)).min(LONGEST_REST))
+        let now = self.clock.now();
+        let deadlines = self.policy.next_deadline().into_iter().chain(self.snapshot_due);
+        let rests = deadlines.map(|at| at.since(now.mono)).chain(self.calendars.rest(now));
+        rests.min().map_or(LONGEST_REST, |rest| rest.max(Duration::from_millis(1)).min(LONGEST_REST))
     }
 
     fn stop(&mut self) {
@@ -268,16 +274,27 @@ impl Supervisor {
             // Who asked was told that it took too long: nothing may happen behind their back.
             return;
         }
-        let Some(service) = self.fleet.named(&request.service) else {
-            let _asker_gone = request.reply.send(Reply::NoSuchService);
-            return;
+        let Request { service, order, comment, request_id, by, reply } = request;
+        let services = match &service {
+            Some(name) => self.fleet.named(name).into_iter().collect::<Vec<_>>(),
+            None => self.every_service(),
         };
-        let _request_id = self.operations.asked.taken(request.request_id).entered();
-        tracing::info!(service = %request.service, by = %request.by, order = ?request.order, "order taken");
-        self.orders_taken += 1;
-        let id = OrderId(self.orders_taken);
-        self.replies.insert(id, request.reply);
-        self.step(Input::Order { service, id, order: request.order });
+        if services.is_empty() {
+            let _asker_gone = reply.send(Reply::NoSuchService);
+            return;
+        }
+        let _request_id = self.operations.asked.taken(request_id).entered();
+        let (service, comment) = (service.as_deref(), comment.as_deref());
+        tracing::info!(service, %by, ?order, comment, "order taken");
+        // Whoever asks hears of the last.
+        self.replies.insert(OrderId(self.orders_taken + services.len() as u64), reply);
+        for service in services {
+            self.orders_taken += 1;
+            self.step(Input::Order { service, id: OrderId(self.orders_taken), order });
+            if matches!(order, Order::EndMaintenance { .. }) {
+                self.calendars.end(service);
+            }
+        }
         self.operations.asked.stepped();
     }
 

@@ -13,7 +13,9 @@ use crate::config::validated::{Config, Probe};
 use crate::engine::EngineInfo;
 use crate::engine::denied::Endpoint;
 use crate::probe::report::Verdict;
-use crate::snapshot::{CheckStatus, ComponentStatus, ContainerStatus, HostStatus, ServiceStatus, Snapshot};
+use crate::snapshot::{
+    CheckStatus, ComponentStatus, ContainerStatus, HostStatus, ServiceStatus, Snapshot, WindowStatus,
+};
 use crate::store::StoreStatus;
 
 /// After this, Iaso counts as ready whatever has not answered yet.
@@ -31,6 +33,7 @@ pub(super) struct Picture {
     /// As the newest snapshot has them, by number.
     services: Vec<Option<Arc<ServiceStatus>>>,
     violations: BTreeMap<u8, u64>,
+    windows: Vec<WindowStatus>,
     /// Services of the file that were said to be waited for.
     waited_for: BTreeSet<String>,
 }
@@ -83,6 +86,7 @@ impl Picture {
             checks: BTreeMap::new(),
             services: Vec::new(),
             violations: BTreeMap::new(),
+            windows: Vec::new(),
             waited_for: BTreeSet::new(),
         }
     }
@@ -150,6 +154,10 @@ impl Picture {
         self.waited_for.retain(|name| config.services.contains_key(name));
     }
 
+    pub(super) fn windows(&mut self, windows: Vec<WindowStatus>) {
+        self.windows = windows;
+    }
+
     pub(super) fn violation(&mut self, law: u8) {
         *self.violations.entry(law).or_default() += 1;
     }
@@ -186,6 +194,7 @@ impl Picture {
             store: self.store.clone(),
             configuration: self.configuration.clone(),
             supervisor: self.supervisor(now),
+            windows: self.windows.clone(),
             law_violations: self.violations.iter().map(|(law, count)| (*law, *count)).collect(),
             stale_inputs: policy.stale_inputs(),
         }

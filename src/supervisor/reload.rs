@@ -45,6 +45,8 @@ impl Supervisor {
         }
         let config = Arc::new(config);
         let news = self.fleet.reload(Arc::clone(&config), self.clock.now());
+        self.calendars.replace(&config.maintenance);
+        self.look_at_calendars();
         let (mut changed, mut begun, mut ended) = (0, 0, 0);
         for input in &news.inputs {
             match input {

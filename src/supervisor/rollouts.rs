@@ -125,13 +125,16 @@ fn started(fleet: &Fleet, service: ServiceId) -> Option<i64> {
 /// replica of a Compose service that nobody gave another name.
 fn all_named(config: &Config, fleet: &Fleet, name: &str) -> Vec<ServiceId> {
     let first_host = config.hosts.first().map(|host| host.name.as_str());
-    let is_it = |known: &Watched| {
-        let Watched { subject, service, .. } = known;
-        let named = *subject.name == *name || service.name == name;
-        let unnamed = *service.name == *subject.identity.short_name() && Some(subject.identity.host()) == first_host;
-        known.declared && (named || unnamed && is_replica_of(&subject.identity, name))
-    };
+    let is_it = |known: &Watched| known.declared && is_named(known, first_host, name);
     (0..).map(ServiceId).zip(&fleet.services).filter(|(_, known)| is_it(known)).map(|(id, _)| id).collect()
+}
+
+/// Whether it goes by this name, as [`all_named`] has it.
+pub(super) fn is_named(known: &Watched, first_host: Option<&str>, name: &str) -> bool {
+    let Watched { subject, service, .. } = known;
+    let named = *subject.name == *name || service.name == name;
+    let unnamed = *service.name == *subject.identity.short_name() && Some(subject.identity.host()) == first_host;
+    named || unnamed && is_replica_of(&subject.identity, name)
 }
 
 /// Whether the identity is a replica of the Compose service that goes by this name, `PROJECT-SERVICE`.

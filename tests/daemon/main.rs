@@ -16,6 +16,7 @@ mod foreign;
 mod haproxy;
 mod init;
 mod loops;
+mod maintenance;
 #[path = "../support/mount.rs"]
 mod mount;
 mod needs;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     tests.extend(certificates::tests());
     tests.extend(checks::tests());
     tests.extend(people::tests());
+    tests.extend(maintenance::tests());
     tests.extend(shutdown::tests());
     tests.extend(reload::tests());
     tests.extend(systemd::tests());

@@ -181,7 +181,7 @@ fn law_5_an_operation_under_maintenance_is_refused_by_the_judge_and_an_undo_is_n
     rig.pass(secs(30));
     let operation = rig.operations[0];
     opens(&mut rig, secs(60));
-    let mut judge = |rig: &Rig, cause| {
+    let judge = |rig: &Rig, cause| {
         let operation = Operation { cause, ..operation };
         rig.judges.clone().judge(rig.now, &Action::Operate(operation)).err().map(|violation| violation.law)
     };
