@@ -33,7 +33,7 @@ const STAND_INS: [&str; 2] = ["demo", "sim"];
 const STAND_INS_FILES: [&str; 4] = ["demo", "patient", "replay", "simulate"];
 
 /// Crates that only these modules may name, so that each foreign system stays behind one folder.
-const CONFINED: [(&str, &[&str]); 25] = [
+const CONFINED: [(&str, &[&str]); 26] = [
     ("aws_config", &["credentials::aws"]),
     ("aws_credential_types", &["credentials::aws"]),
     ("aws_sdk_secretsmanager", &["credentials::aws"]),

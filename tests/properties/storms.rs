@@ -130,7 +130,7 @@ fn what_a_person_stopped_or_a_gap_is_no_failure() {
 }
 
 fn need(on: u32) -> Vec<Need> {
-    vec![Need { on: vec![ServiceId(on)], until: Condition::Healthy, restarts: false }]
+    vec![Need { on: vec![ServiceId(on)], until: Condition::Healthy, restarts: false, unwatched: None }]
 }
 
 #[test]
