@@ -95,7 +95,7 @@ pub(super) fn noticed(trouble: Trouble) -> String {
         Trouble::StoppedInGap => "stopped unseen".to_owned(),
         Trouble::EngineRestarting => "restarted by the engine".to_owned(),
         Trouble::EngineUnhealthy => "HEALTHCHECK fails".to_owned(),
-        Trouble::Outlived => "what it lives on has started anew".to_owned(),
+        Trouble::Outlived => "what it needs has started anew".to_owned(),
         Trouble::Check(_) => "check fails 3 times".to_owned(),
     }
 }

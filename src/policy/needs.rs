@@ -11,7 +11,7 @@ use crate::input::{EngineHealth, State};
 use crate::policy::Policy;
 use crate::record::Hold;
 use crate::service::{Doing, Down, Service, check_id};
-use crate::spec::{Condition, Need, OnFailure, Step};
+use crate::spec::{Condition, Need, OnFailure, Restarts, Step};
 use crate::time::Mono;
 
 /// What was asked how it is has so long to answer: longer than any probe may take. Then nobody waits for it any more.
@@ -281,8 +281,19 @@ impl Policy {
             let sight = self.service(id)?.sight?;
             matches!(sight.state, State::Running(_)).then_some(sight.instance.started)
         };
-        let restarting = self.graph.of(id).iter().filter(|need| need.restarts).flat_map(|need| &need.on);
-        let newest = restarting.filter_map(|needed| began(*needed)).max();
+        let healed = |id: ServiceId| {
+            let service = self.service(id)?;
+            began(id).filter(|_| service.healed_life.is_some() && service.healed_life == service.instance())
+        };
+        let began_of = |need: &Need| {
+            let on = need.on.iter().copied();
+            match need.restarts {
+                Restarts::Never => None,
+                Restarts::Healed => on.filter_map(healed).max(),
+                Restarts::Started => on.filter_map(began).max(),
+            }
+        };
+        let newest = self.graph.of(id).iter().filter_map(began_of).max();
         let Some(service) = self.service(id) else { return };
         let outlived = newest.is_some() && began(id).is_some_and(|own| newest > Some(own));
         if service.outlived != outlived {

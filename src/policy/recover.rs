@@ -318,6 +318,9 @@ impl Service {
         } else if broken_again {
             self.end(turn, attempt, Verdict::NotHealed);
         } else if self.is_stable() && self.is_past(attempt) {
+            if attempt.cause == Cause::Recovery && attempt.begins_a_life() {
+                self.healed_life = self.instance();
+            }
             self.end(turn, attempt, Verdict::Healed);
             self.close_incident(turn, Ending::Healed);
         } else if turn.now.mono >= until && !host_up && matches!(attempt.cause, Cause::Credential { .. }) {

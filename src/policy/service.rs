@@ -59,6 +59,8 @@ pub(crate) struct Service {
     pub(crate) engine_gave_up: bool,
     /// What it needs anew after each start has started after it.
     pub(crate) outlived: bool,
+    /// The life that a recovery began and that was verified.
+    pub(crate) healed_life: Option<Instance>,
     /// A deployment may be under way until then.
     pub(crate) change_until: Option<Mono>,
     pub(crate) engine_restarts: VecDeque<Mono>,
@@ -244,6 +246,7 @@ impl Service {
             exited: None,
             engine_gave_up: false,
             outlived: false,
+            healed_life: None,
             change_until: None,
             engine_restarts: VecDeque::new(),
             seen_running: false,
@@ -319,7 +322,8 @@ impl Service {
         if engine == EngineHealth::Unhealthy {
             return Diagnosis::sick(Trouble::EngineUnhealthy);
         }
-        if self.outlived {
+        // Another healer, whose labels alone it carries, would not know.
+        if self.outlived && self.spec.heal_exits {
             return Diagnosis::sick(Trouble::Outlived);
         }
         let forgiven_until = sight.since + self.spec.start_period;

@@ -127,8 +127,20 @@ pub struct Need {
     pub unwatched: Option<bool>,
     /// How it must be.
     pub until: Condition,
-    /// The service is to be started anew after each start of what it needs, as whoever lives in another's network must be.
-    pub restarts: bool,
+    /// When the service, well or not, is to be started anew because of it.
+    pub restarts: Restarts,
+}
+
+/// After what of something that it needs a service is to be started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Restarts {
+    /// Nothing.
+    Never,
+    /// Once Iaso has healed it by a start, which was verified.
+    Healed,
+    /// Each start, whoever did it, as whoever lives in another's network must be.
+    Started,
 }
 
 /// How something must be for those who need it. Whatever is wanted of it: what is broken, failing or being recovered is not.

@@ -163,7 +163,7 @@ impl Told {
             },
             Some(Trouble::Exited { code }) => format!("exited by itself with code {code}"),
             Some(Trouble::StoppedInGap) => "stopped while nobody could look".to_owned(),
-            Some(Trouble::Outlived) => "left behind by a start of what it lives on".to_owned(),
+            Some(Trouble::Outlived) => "left behind by a start of what it needs".to_owned(),
             Some(Trouble::EngineUnhealthy | Trouble::EngineRestarting) | None => "found to be unhealthy".to_owned(),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use iaso_policy::Input;
 use iaso_policy::id::ServiceId;
 use iaso_policy::input::EngineHealth;
-use iaso_policy::spec::{Condition, Need};
+use iaso_policy::spec::{Condition, Need, Restarts};
 
 use self::circles::break_up;
 use self::directory::{Directory, Found};
@@ -107,7 +107,7 @@ fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &
         } else {
             (By::Label, directory.named(host, project, name))
         };
-        Wanted { by, need: need(found, Condition::Healthy, false) }
+        Wanted { by, need: need(found, Condition::Healthy, Restarts::Never) }
     });
     let mut all: Vec<Wanted> = named.collect();
     let Some(known) = known else { return all };
@@ -115,21 +115,22 @@ fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &
     // Compose 1 writes no label.
     for wanted in depends::of_label(labels).unwrap_or_else(|| files.of(labels).to_vec()) {
         let found = project.map(|project| directory.of_project(host, project, &wanted.service)).unwrap_or_default();
-        all.push(Wanted { by: By::Label, need: need(found, wanted.until, false) });
+        let restarts = if wanted.restart { Restarts::Healed } else { Restarts::Never };
+        all.push(Wanted { by: By::Label, need: need(found, wanted.until, restarts) });
     }
     if let Some(owner) = known.detail.network_mode.strip_prefix("container:") {
         let found = directory.container(host, owner);
-        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, true) });
+        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, Restarts::Started) });
     }
     for name in &known.detail.links {
         let found = directory.container(host, name);
-        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, false) });
+        all.push(Wanted { by: By::Engine, need: need(found, Condition::Started, Restarts::Never) });
     }
     all
 }
 
 /// Of several instances one is enough: whoever needs a service that was scaled asks whichever answers.
-fn need(found: Found<'_>, until: Condition, restarts: bool) -> Need {
+fn need(found: Found<'_>, until: Condition, restarts: Restarts) -> Need {
     let is_met = || found.unwatched.iter().any(|known| meets(known, until));
     let unwatched = (!found.unwatched.is_empty()).then(is_met);
     Need { on: found.watched, unwatched, until, restarts }

@@ -90,7 +90,7 @@ pub fn trouble(trouble: Trouble, checks: &[Arc<str>]) -> String {
         Trouble::StoppedInGap => "its container stopped while Iaso could not look".to_owned(),
         Trouble::EngineRestarting => "its container keeps ending and the engine restarts it".to_owned(),
         Trouble::EngineUnhealthy => "its own HEALTHCHECK says unhealthy".to_owned(),
-        Trouble::Outlived => "what it lives on has started anew after it".to_owned(),
+        Trouble::Outlived => "what it needs has started anew after it".to_owned(),
         Trouble::Check(check) => match checks.get(usize::from(check.0)) {
             Some(name) => format!("its check `{name}` fails"),
             None => "a check of it fails".to_owned(),

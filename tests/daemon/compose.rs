@@ -50,14 +50,18 @@ fn what_compose_2_tells_is_waited_for() {
     let db = site.checked_patient("db", &[NONE, &a, &b, &c], &[]);
     let [a, b, c] = labels("api", "db:service_healthy:false,job:service_completed_successfully:false");
     let api = site.checked_patient("api", &[NONE, &a, &b, &c], &[]);
+    // This one is well, and follows when the database is healed.
+    let [a, b, c] = labels("page", "db:service_healthy:true");
+    let page = site.checked_patient("page", &[NONE, &a, &b, &c], &[]);
     // It has not done its work.
     site.ask(&job, "/exit?code=1");
     until("the job has ended", || (!site.runs(&job)).then_some(()));
 
     let home = Home::new(&site, &Settings::default());
     let daemon = home.start(&[]);
-    let (db_service, api_service) = (format!("{project}-db"), format!("{project}-api"));
-    for service in [&db_service, &api_service] {
+    let events = site.events();
+    let [db_service, api_service, page_service] = ["db", "api", "page"].map(|short| format!("{project}-{short}"));
+    for service in [&db_service, &api_service, &page_service] {
         daemon.until_health(service, "healthy");
     }
     assert_eq!(home.iaso(&["pause", &db_service]).code, 0);
@@ -72,11 +76,13 @@ fn what_compose_2_tells_is_waited_for() {
         let said = daemon.explain(&api_service);
         (said.contains("dependency") && !said.contains("It waits for")).then_some(())
     });
-    assert_eq!(begun(&daemon), [&*db_service]);
+    daemon.until_event(&page_service, "incident_closed", Some("healed"));
+    assert_eq!(begun(&daemon), [&*db_service, &page_service]);
     site.docker(&["start", &job]);
     site.ask(&job, "/exit?code=0");
     daemon.until_event(&api_service, "incident_closed", Some("healed"));
-    assert_eq!(begun(&daemon), [db_service, api_service]);
+    assert_eq!(begun(&daemon), [db_service, page_service, api_service]);
+    events.come_to(&page, "restart", 1);
     assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
     daemon.stop();
 }

@@ -6,7 +6,7 @@ use iaso_policy::action::{Cause, Trouble};
 use iaso_policy::id::{HostId, ServiceId};
 use iaso_policy::input::{CheckResult, HostLink, Order, Outcome, RestartPolicy, State, Witness};
 use iaso_policy::record::{Event, Health, Hold};
-use iaso_policy::spec::{Condition, FleetSpec, Lifecycle, Need, OnQuarantine, ServiceSpec, Step};
+use iaso_policy::spec::{Condition, FleetSpec, Lifecycle, Need, OnQuarantine, Restarts, ServiceSpec, Step};
 use iaso_policy::{Action, Input};
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ const API: ServiceId = ServiceId(1);
 const WEB: ServiceId = ServiceId(2);
 
 fn need(on: &[ServiceId], until: Condition) -> Need {
-    Need { on: on.to_vec(), unwatched: None, until, restarts: false }
+    Need { on: on.to_vec(), unwatched: None, until, restarts: Restarts::Never }
 }
 
 /// A database, an API that needs it, and a page that needs the API. All have a HEALTHCHECK, and are well.
@@ -339,7 +339,7 @@ fn a_person_s_order_does_not_wait_for_a_need() {
 #[test]
 fn who_lives_on_another_starts_anew_after_it_once_and_pays_for_it() {
     let mut rig = stack();
-    needs(&mut rig, API, vec![Need { restarts: true, ..need(&[DB], Condition::Started) }]);
+    needs(&mut rig, API, vec![Need { restarts: Restarts::Started, ..need(&[DB], Condition::Started) }]);
     assert_eq!(touched(&rig), [], "it began after what it lives on");
     rig.pass(secs(1));
     rig.starts(DB, HEALTHY);
@@ -359,6 +359,42 @@ fn who_lives_on_another_starts_anew_after_it_once_and_pays_for_it() {
     assert_eq!(hold(&rig, API), Some((Hold::Dependency, Some(DB))), "it is not stable yet");
     rig.pass(secs(20));
     assert_eq!(touched(&rig), [API, DB, API]);
+}
+
+#[test]
+fn who_is_to_follow_a_recovery_starts_anew_after_it_and_after_nothing_else() {
+    let mut rig = stack();
+    needs(&mut rig, API, vec![Need { restarts: Restarts::Healed, ..need(&[DB], Condition::Healthy) }]);
+    rig.pass(secs(1));
+    rig.starts(DB, HEALTHY);
+    rig.pass(secs(60));
+    rig.order(DB, Order::Restart { now: false });
+    carry_out_healthy(&mut rig);
+    rig.pass(secs(60));
+    assert_eq!(touched(&rig), [DB], "what a person did, by Iaso or not, is a person's to complete");
+    rig.dies(DB, 1);
+    carry_out_healthy(&mut rig);
+    rig.pass(secs(5));
+    assert_eq!(touched(&rig), [DB, DB], "it is not verified yet");
+    rig.pass(secs(15));
+    assert_eq!(touched(&rig), [DB, DB, API]);
+    let operation = *rig.operations.last().unwrap();
+    assert_eq!((operation.step, operation.trouble), (Step::Restart, Some(Trouble::Outlived)));
+    assert_eq!(rig.view(API).budget_remaining, 4, "it is charged");
+    carry_out_healthy(&mut rig);
+    rig.pass(secs(600));
+    assert_eq!(touched(&rig), [DB, DB, API], "once");
+}
+
+#[test]
+fn what_only_another_healer_s_labels_ask_for_does_not_follow() {
+    let mut rig = stack();
+    rig.step(Input::Define { service: API, spec: Box::new(ServiceSpec { heal_exits: false, ..spec("api") }) });
+    needs(&mut rig, API, vec![Need { restarts: Restarts::Started, ..need(&[DB], Condition::Started) }]);
+    rig.pass(secs(1));
+    rig.starts(DB, HEALTHY);
+    rig.pass(secs(60));
+    assert_eq!((touched(&rig), rig.view(API).health), (vec![], Health::Healthy));
 }
 
 /// What happens to one of six services.
@@ -395,6 +431,10 @@ fn condition() -> impl Strategy<Value = Condition> {
     prop_oneof![Just(Condition::Started), Just(Condition::Healthy), Just(Condition::Completed)]
 }
 
+fn restarts() -> impl Strategy<Value = Restarts> {
+    prop_oneof![Just(Restarts::Never), Just(Restarts::Healed), Just(Restarts::Started)]
+}
+
 /// Mostly, what is needed is watched.
 fn unwatched() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![4 => Just(None), 1 => any::<bool>().prop_map(Some)]
@@ -406,7 +446,7 @@ proptest! {
     /// The judges see to it that no root is passed over, that nothing is done twice and that every hold has its reason.
     #[test]
     fn no_history_makes_a_dependent_go_first(
-        edges in prop::collection::vec((0..6_u32, 0..6_u32, condition(), any::<bool>(), unwatched()), 0..10),
+        edges in prop::collection::vec((0..6_u32, 0..6_u32, condition(), restarts(), unwatched()), 0..10),
         history in prop::collection::vec((0..6_u32, happens()), 1..80),
     ) {
         let mut rig = Rig::new(FleetSpec::default());

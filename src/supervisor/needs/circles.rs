@@ -70,7 +70,7 @@ fn circles(graph: &Graph) -> Vec<Vec<ServiceId>> {
 
 #[cfg(test)]
 mod tests {
-    use iaso_policy::spec::{Condition, Need};
+    use iaso_policy::spec::{Condition, Need, Restarts};
     use proptest::prelude::*;
 
     use super::*;
@@ -79,7 +79,7 @@ mod tests {
         let mut graph = Graph::new();
         for (from, to, by) in edges {
             let on = vec![ServiceId(*to)];
-            let need = Need { on, unwatched: None, until: Condition::Started, restarts: false };
+            let need = Need { on, unwatched: None, until: Condition::Started, restarts: Restarts::Never };
             graph.entry(ServiceId(*from)).or_default().push(Wanted { by: *by, need });
         }
         graph

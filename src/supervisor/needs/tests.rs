@@ -41,7 +41,7 @@ fn number(fleet: &Fleet, name: &str) -> ServiceId {
 }
 
 /// What a service needs: the names of what is watched, how what is not stands, the condition, and whether it restarts.
-fn needs_of(fleet: &Fleet, name: &str) -> Vec<(Vec<String>, Option<bool>, Condition, bool)> {
+fn needs_of(fleet: &Fleet, name: &str) -> Vec<(Vec<String>, Option<bool>, Condition, Restarts)> {
     let shown = |id: &ServiceId| fleet.service(*id).unwrap().subject.name.to_string();
     let needs = needs(fleet, &no_files()).0.remove(&number(fleet, name)).unwrap_or_default();
     let shown = |need: Need| (need.on.iter().map(shown).collect(), need.unwatched, need.until, need.restarts);
@@ -61,7 +61,7 @@ fn names_stand_for_services_of_the_file_alone() {
     let fleet = fleet(&config, &[("db", None), ("database", None), ("web", None)]);
     let number =
         |name: &str| (0..).map(ServiceId).find(|id| *fleet.service(*id).unwrap().subject.name == *name).unwrap();
-    let need = |on: Vec<ServiceId>| Need { on, unwatched: None, until: Condition::Healthy, restarts: false };
+    let need = |on: Vec<ServiceId>| Need { on, unwatched: None, until: Condition::Healthy, restarts: Restarts::Never };
     let expected = vec![need(vec![number("db")]), need(Vec::new())];
     assert_eq!(needs(&fleet, &no_files()).0, BTreeMap::from([(number("web"), expected)]));
 }
@@ -86,10 +86,16 @@ fn compose_names_services_of_the_same_project_on_the_same_host() {
             container('e', "other-cache-1", &other),
         ],
     );
-    let expected =
-        [(on(&["shop-db", "shop-db-2"]), None, Condition::Healthy, false), (vec![], None, Condition::Started, false)];
+    let expected = [
+        (on(&["shop-db", "shop-db-2"]), None, Condition::Healthy, Restarts::Never),
+        (vec![], None, Condition::Started, Restarts::Never),
+    ];
     assert_eq!(needs_of(&fleet, "shop-web"), expected);
-    assert_eq!(needs_of(&fleet, "other-cache"), [(vec![], None, Condition::Healthy, false)], "another project's");
+    assert_eq!(
+        needs_of(&fleet, "other-cache"),
+        [(vec![], None, Condition::Healthy, Restarts::Never)],
+        "another project's"
+    );
     assert_eq!(needs_of(&fleet, "shop-db"), []);
 }
 
@@ -97,11 +103,13 @@ fn compose_names_services_of_the_same_project_on_the_same_host() {
 fn what_compose_says_also_counts_for_services_of_the_file() {
     let text =
         "[services.front]\ncompose = \"shop/web\"\ndepends_on = [\"store\"]\n[services.store]\ncompose = \"shop/db\"\n";
-    let mut web = of_shop('a', "web", "db:service_started:false");
+    let mut web = of_shop('a', "web", "db:service_started:true");
     web.labels.insert("iaso.depends_on".to_owned(), "shop-job".to_owned());
     let fleet = known(text, vec![web, of_shop('b', "db", ""), of_shop('c', "job", "")]);
-    let expected =
-        [(on(&["store"]), None, Condition::Healthy, false), (on(&["store"]), None, Condition::Started, false)];
+    let expected = [
+        (on(&["store"]), None, Condition::Healthy, Restarts::Never),
+        (on(&["store"]), None, Condition::Started, Restarts::Healed),
+    ];
     assert_eq!(needs_of(&fleet, "front"), expected, "its other labels do not count");
 }
 
@@ -110,7 +118,7 @@ fn what_is_gone_for_a_moment_is_needed_all_the_same() {
     let mut fleet = known("", vec![of_shop('a', "web", "db:service_healthy:false"), of_shop('b', "db", "")]);
     let news = fleet.looked(HostId(0), &id('b'), None, Mono(3), NOW);
     assert!(news.rewired);
-    assert_eq!(needs_of(&fleet, "shop-web"), [(on(&["shop-db"]), None, Condition::Healthy, false)]);
+    assert_eq!(needs_of(&fleet, "shop-web"), [(on(&["shop-db"]), None, Condition::Healthy, Restarts::Never)]);
 }
 
 #[test]
@@ -138,9 +146,9 @@ fn who_lives_in_the_network_of_another_or_is_linked_to_it_needs_it() {
     let old = ContainerDetail { links: BTreeSet::from(["vpn".to_owned()]), ..container('c', "old", &watched) };
     let lost = ContainerDetail { network_mode: mode('f'), ..container('d', "lost", &watched) };
     let fleet = known("", vec![app, container('b', "vpn", &watched), old, lost]);
-    assert_eq!(needs_of(&fleet, "app"), [(on(&["vpn"]), None, Condition::Started, true)]);
-    assert_eq!(needs_of(&fleet, "old"), [(on(&["vpn"]), None, Condition::Started, false)]);
-    assert_eq!(needs_of(&fleet, "lost"), [(vec![], None, Condition::Started, true)], "its owner is gone");
+    assert_eq!(needs_of(&fleet, "app"), [(on(&["vpn"]), None, Condition::Started, Restarts::Started)]);
+    assert_eq!(needs_of(&fleet, "old"), [(on(&["vpn"]), None, Condition::Started, Restarts::Never)]);
+    assert_eq!(needs_of(&fleet, "lost"), [(vec![], None, Condition::Started, Restarts::Started)], "its owner is gone");
 }
 
 #[test]
@@ -174,7 +182,7 @@ fn needs_that_lead_in_a_circle_do_not_count() {
     let both = vec![number(&fleet, "shop-web"), number(&fleet, "shop-db")];
     assert_eq!(needs(&fleet, &no_files()).1, BTreeSet::from([both]));
     assert_eq!(needs_of(&fleet, "shop-web"), []);
-    assert_eq!(needs_of(&fleet, "shop-db"), [(on(&["shop-disk"]), None, Condition::Started, false)]);
+    assert_eq!(needs_of(&fleet, "shop-db"), [(on(&["shop-disk"]), None, Condition::Started, Restarts::Never)]);
 }
 
 /// A watched container that Compose 1 made from a file.
