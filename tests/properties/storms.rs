@@ -9,7 +9,7 @@ use iaso_policy::laws::Judges;
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Hold};
 use iaso_policy::spec::{
-    AfterGap, Budget, Condition, FleetSpec, MassFailure, Mode, Need, OnQuarantine, ServiceSpec, Step,
+    AfterGap, Budget, Condition, FleetSpec, MassFailure, Mode, Need, OnQuarantine, Restarts, ServiceSpec, Step,
 };
 use iaso_policy::{Action, Input};
 use proptest::prelude::*;
@@ -130,7 +130,7 @@ fn what_a_person_stopped_or_a_gap_is_no_failure() {
 }
 
 fn need(on: u32) -> Vec<Need> {
-    vec![Need { on: vec![ServiceId(on)], until: Condition::Healthy, restarts: false, unwatched: None }]
+    vec![Need { on: vec![ServiceId(on)], until: Condition::Healthy, restarts: Restarts::Never, unwatched: None }]
 }
 
 #[test]
