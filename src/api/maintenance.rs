@@ -118,8 +118,9 @@ pub(super) async fn start(
     id: Extension<RequestId>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let order: MaintenanceOrder = read(&body)?;
-    let lasting = span(order.for_seconds)?.ok_or_else(|| wrong("expected for_seconds: how long it lasts"))?;
+    let order: MaintenanceOrder = read(&body).map_err(wrong)?;
+    let lasting =
+        span(order.for_seconds).map_err(wrong)?.ok_or_else(|| wrong("expected for_seconds: how long it lasts"))?;
     let now = state.clock.now();
     let until = now.mono + lasting;
     let everything = order.everything;
@@ -133,7 +134,7 @@ pub(super) async fn end(
     id: Extension<RequestId>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let order: MaintenanceOrder = read(&body)?;
+    let order: MaintenanceOrder = read(&body).map_err(wrong)?;
     if order.for_seconds.is_some() {
         return Err(wrong("an end has no for_seconds: it is now"));
     }
@@ -149,9 +150,10 @@ pub(super) async fn acknowledge(
     id: Extension<RequestId>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let asked: Acknowledgement = if body.is_empty() { Acknowledgement::default() } else { read(&body)? };
-    let comment = comment(asked.comment)?;
-    let until = span(asked.for_seconds)?.map(|lasting| state.clock.now().mono + lasting);
+    let asked: Acknowledgement =
+        if body.is_empty() { Acknowledgement::default() } else { read(&body).map_err(wrong)? };
+    let comment = comment(asked.comment).map_err(wrong)?;
+    let until = span(asked.for_seconds).map_err(wrong)?.map(|lasting| state.clock.now().mono + lasting);
     let snapshot = state.snapshot();
     let in_it = snapshot
         .services
@@ -178,7 +180,7 @@ async fn carry_out(
     request_id: &str,
 ) -> Result<Response, Problem> {
     let MaintenanceOrder { services, everything, comment: said, .. } = asked;
-    let said = comment(said)?;
+    let said = comment(said).map_err(wrong)?;
     if services.is_empty() != everything {
         return Err(wrong("expected services, or everything = true"));
     }
@@ -207,24 +209,24 @@ fn wrong(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "BAD_REQUEST").detail(detail)
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| wrong(format!("the body is not the JSON that is expected: {error}")))
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the body is not the JSON that is expected: {error}"))
 }
 
-fn span(seconds: Option<u64>) -> Result<Option<Duration>, Problem> {
+fn span(seconds: Option<u64>) -> Result<Option<Duration>, String> {
     match seconds {
         Some(seconds) if !(1..=LONGEST).contains(&seconds) => {
-            Err(wrong(format!("expected for_seconds from 1 to {LONGEST}, found {seconds}")))
+            Err(format!("expected for_seconds from 1 to {LONGEST}, found {seconds}"))
         }
         seconds => Ok(seconds.map(Duration::from_secs)),
     }
 }
 
-fn comment(said: Option<String>) -> Result<Option<String>, Problem> {
+fn comment(said: Option<String>) -> Result<Option<String>, String> {
     let fits = |text: &String| text.chars().count() <= LONGEST_COMMENT && !text.chars().any(char::is_control);
     if said.as_ref().is_none_or(fits) {
         Ok(said)
     } else {
-        Err(wrong(format!("expected a comment of at most {LONGEST_COMMENT} characters on one line")))
+        Err(format!("expected a comment of at most {LONGEST_COMMENT} characters on one line"))
     }
 }

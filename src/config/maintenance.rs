@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use super::decode::{self, Table, Value, duration_of, text_of};
 use super::report::Report;
-use super::validated::{Host, Service, When, Window};
+use super::validated::{Host, Service, When, Window, first_meant, last_meant};
 use super::values::{self, Moment, Read};
 
 const ONE: &str = "from and to, or cron and duration";
@@ -150,14 +150,12 @@ fn days(table: &Table) -> Option<Vec<Weekday>> {
     Some(days)
 }
 
-/// Of a time that comes twice, the first begins and the second ends; one that is skipped is taken with the other offset.
+/// When a window begins, or `ends`.
 fn moment(moment: Moment, zone: &TimeZone, ends: bool) -> Option<Timestamp> {
     match moment {
         Moment::Daily(_) => None,
         Moment::Exact(at) => Some(at),
-        Moment::Local(at) => {
-            let meant = zone.to_ambiguous_timestamp(at);
-            if ends { meant.later().ok() } else { meant.earlier().ok() }
-        }
+        Moment::Local(at) if ends => last_meant(at, zone),
+        Moment::Local(at) => first_meant(at, zone),
     }
 }

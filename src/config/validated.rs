@@ -20,7 +20,7 @@ pub use self::credentials::{
     Template, Vault,
 };
 pub use self::host::{ClientIdentity, Host, HostAddress, HostTls};
-pub use self::maintenance::{When, Window};
+pub use self::maintenance::{When, Window, first_meant, last_meant};
 pub use self::probes::{
     DnsProbe, DnsRecord, GrpcProbe, HeartbeatProbe, HttpExpect, HttpMethod, HttpProbe, Peer, Probe, TcpProbe, TlsProbe,
     Trust, UrlHost, UrlPort, UrlTemplate,

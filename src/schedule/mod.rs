@@ -9,11 +9,11 @@
 #[cfg(test)]
 mod tests;
 
-use jiff::civil::{Date, DateTime, Time, Weekday};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::config::validated::When;
+use crate::config::validated::{When, first_meant, last_meant};
 
 /// How windows stand at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,24 +87,6 @@ fn spans<'w>(
 
 fn span(date: Date, from: Time, to: Time, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let last = if to > from { date } else { date.tomorrow().ok()? };
-    let (start, end) = (start(date.to_datetime(from), zone)?, end(last.to_datetime(to), zone)?);
+    let (start, end) = (first_meant(date.to_datetime(from), zone)?, last_meant(last.to_datetime(to), zone)?);
     (start < end).then_some((start, end))
-}
-
-/// The first moment that can be meant.
-fn start(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    let meant = zone.to_ambiguous_timestamp(at);
-    match meant.offset() {
-        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => meant.earlier().ok(),
-        // With the later offset it lies before the change.
-        AmbiguousOffset::Gap { .. } => {
-            let before = meant.earlier().ok()?;
-            zone.following(before).next().map(|change| change.timestamp())
-        }
-    }
-}
-
-/// The last moment that can be meant.
-fn end(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    zone.to_ambiguous_timestamp(at).later().ok()
 }

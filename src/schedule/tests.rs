@@ -52,6 +52,15 @@ fn once_is_from_its_first_moment_to_its_last() {
 }
 
 #[test]
+fn a_date_whose_time_is_skipped_or_comes_twice_is_read_as_a_window_of_every_week_is() {
+    let berlin = |from: &str, to: &str| window(&format!("from = '{from}'\nto = '{to}'\ntime_zone = 'Europe/Berlin'"));
+    let spring = berlin("2026-03-29T02:10", "2026-03-29T02:40");
+    assert_eq!(spring, When::Once { from: at("2026-03-29T01:00:00Z"), to: at("2026-03-29T01:40:00Z") });
+    let autumn = berlin("2026-10-25T02:10", "2026-10-25T02:40");
+    assert_eq!(autumn, When::Once { from: at("2026-10-25T00:10:00Z"), to: at("2026-10-25T01:40:00Z") });
+}
+
+#[test]
 fn a_window_across_midnight_belongs_to_the_day_on_which_it_begins() {
     let when = window("days = ['sat']\nfrom = '23:00'\nto = '01:30'\ntime_zone = 'UTC'");
     let found = open(&when, "2026-06-01T00:00:00Z", 14 * 24);

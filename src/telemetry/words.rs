@@ -38,7 +38,9 @@ pub const fn hold_sentence(reason: Hold) -> &'static str {
             "Recovery has failed too often, so Iaso gave up on it for now: it needs a person. `iaso restart` or `iaso \
              resume` ends the quarantine, and so does its becoming healthy."
         }
-        Hold::Maintenance => "It is under maintenance; Iaso acts again when the window ends.",
+        Hold::Maintenance => {
+            "It is under maintenance; Iaso acts again when that ends, or `iaso maintenance end` ends it."
+        }
         Hold::Paused => "Somebody paused it in Iaso; `iaso resume` ends that.",
         Hold::ContainerPaused => "Its container is frozen; `docker unpause` thaws it.",
         Hold::OperatorStopped => {

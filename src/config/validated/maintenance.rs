@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use croner::Cron;
 use jiff::Timestamp;
-use jiff::civil::{Time, Weekday};
-use jiff::tz::TimeZone;
+use jiff::civil::{DateTime, Time, Weekday};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// One `[[maintenance]]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,4 +50,22 @@ pub enum When {
         /// Whose clock the expression is for.
         zone: TimeZone,
     },
+}
+
+/// The first moment that this time can mean: the change, where clocks skip it. None at the end of all calendars.
+pub fn first_meant(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    let meant = zone.to_ambiguous_timestamp(at);
+    match meant.offset() {
+        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => meant.earlier().ok(),
+        // With the later offset it lies before the change.
+        AmbiguousOffset::Gap { .. } => {
+            let before = meant.earlier().ok()?;
+            zone.following(before).next().map(|change| change.timestamp())
+        }
+    }
+}
+
+/// The last moment that this time can mean: as late after the change as it would have been, where clocks skip it.
+pub fn last_meant(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    zone.to_ambiguous_timestamp(at).later().ok()
 }
