@@ -60,6 +60,8 @@ pub struct Report {
     pub for_credentials: u64,
     /// Undoings of a credential's change that went through.
     pub undone: u64,
+    /// Times that so much failed at once that recovery waited.
+    pub storms: u64,
     /// Lives of Iaso that were cut short.
     pub kills: u64,
     /// What a judge objected to; empty in a good run.

@@ -163,6 +163,7 @@ impl Scenario {
             turns(&mut random, at, &subject, &mut timeline);
         }
         rollouts::draw(&mut Random::new(!seed), &fleet, length_ms, &mut timeline);
+        outages(&mut Random::new(seed.rotate_left(32)), length_ms, &mut timeline);
         timeline.retain(|moment| moment.at < length_ms);
         timeline.sort_by_key(|moment| moment.at);
         Self { seed, length_ms, fleet, timeline }
@@ -314,6 +315,15 @@ fn ailment(random: &mut Random) -> Ailment {
             let for_ms = random.chance(30).then(|| random.between(SECOND..=20 * MINUTE));
             Ailment::Sick { manner, after_ms, for_ms, lives }
         }
+    }
+}
+
+/// Outages of what all containers share.
+fn outages(random: &mut Random, length_ms: i64, timeline: &mut Vec<Moment>) {
+    for _ in 0..*random.pick(&[0, 0, 1, 1, 2]) {
+        let for_ms = *random.pick(&[10 * SECOND, MINUTE, 4 * MINUTE, 20 * MINUTE]) + random.between(0..=MINUTE);
+        let turn = Turn::Engine(Fault::NothingServes { for_ms });
+        timeline.push(Moment { at: random.between(MINUTE..=length_ms), turn });
     }
 }
 

@@ -27,17 +27,19 @@ fn fleets_are_healed_within_the_laws_whatever_happens() {
     assert!(bad.is_empty(), "{} of {} seeds are bad", bad.len(), reports.len());
     let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     println!(
-        "{} seeds: {} inputs, {} operations ({} for credentials), {} undone, {} healed, {} kills",
+        "{} seeds: {} inputs, {} operations ({} for credentials), {} undone, {} healed, {} storms, {} kills",
         reports.len(),
         sum(|r| r.inputs),
         sum(|r| r.operations),
         sum(|r| r.for_credentials),
         sum(|r| r.undone),
         sum(|r| r.healed),
+        sum(|r| r.storms),
         sum(|r| r.kills)
     );
     if reports.len() >= 100 {
         assert!(sum(|r| r.healed) > 100 && sum(|r| r.kills) > 20, "the scenarios have lost their bite");
+        assert!(sum(|r| r.storms) > 20, "and the outages of what all share");
         assert!(sum(|r| r.for_credentials) > 100 && sum(|r| r.undone) > 10, "and that of changed credentials");
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Account {
     pub(super) ordered: Option<Mono>,
     pub(super) stop: Option<(Instance, Mono)>,
     pub(super) stop_signal: Option<(Instance, Mono)>,
+    /// The life that an operation last asked the engine to end, whatever came of it and was asked for since.
+    pub(super) asked_to_end: Option<Instance>,
     /// A life that ended under the hands of an operation.
     pub(super) own_end: Option<Instance>,
     /// The exit was found by a look, long enough after it, or first of all.
@@ -98,7 +100,8 @@ impl Account {
     /// It was not declared for a while: what was seen of it before may be old, what it has spent is spent.
     pub(super) fn begin_anew(&mut self) {
         (self.container, self.life, self.state) = (None, None, None);
-        (self.stop_signal, self.own_end, self.answered, self.good) = (None, None, None, None);
+        (self.stop_signal, self.asked_to_end, self.own_end) = (None, None, None);
+        (self.answered, self.good) = (None, None);
         (self.changed, self.looked_at_exit) = (Mono(i64::MIN), false);
         (self.unhealthy, self.held, self.outage) = (false, None, false);
         self.window = None;
@@ -106,12 +109,9 @@ impl Account {
 
     pub(super) fn is_at_work_on(&self, life: Instance) -> bool {
         let touches = |operation: &Operation| operation.instance == life && operation.step != Step::Start;
-        let ends = |operation: &Operation| matches!(operation.step, Step::Restart | Step::Stop);
-        self.in_flight.as_ref().is_some_and(|(operation, _)| touches(operation))
-            || self
-                .answered
-                .as_ref()
-                .is_some_and(|(operation, _)| touches(operation) && (self.open.is_some() || ends(operation)))
+        self.asked_to_end == Some(life)
+            || self.in_flight.as_ref().is_some_and(|(operation, _)| touches(operation))
+            || self.answered.as_ref().is_some_and(|(operation, _)| touches(operation) && self.open.is_some())
     }
 
     /// A person's stop signal was heard in this life, and the engine may not be done with it: its grace, 10 s where none is

@@ -10,7 +10,7 @@ use super::purse::Asked;
 use crate::action::{Cause, Operation};
 use crate::id::{AttemptId, HostId, ServiceId};
 use crate::input::{HostLink, Input, Order, Outcome};
-use crate::spec::ServiceSpec;
+use crate::spec::{ServiceSpec, Step};
 use crate::time::Mono;
 
 /// Stops this shortly before the newest news of a host that then went down may have been the engine's own. Wider than the
@@ -141,6 +141,7 @@ impl Judges {
             ordered: past.as_ref().map_or(self.everything_until, |past| past.ordered),
             stop: past.as_ref().and_then(|past| past.stop),
             stop_signal: None,
+            asked_to_end: None,
             own_end: None,
             looked_at_exit: false,
             in_flight: None,
@@ -204,6 +205,9 @@ impl Judges {
                 take_back(&mut host.charges, charged);
             }
             self.store_up &= outcome != Outcome::Uncharged;
+        }
+        if matches!(operation.step, Step::Restart | Step::Stop) {
+            account.asked_to_end = Some(operation.instance);
         }
         account.answered = Some((operation, account.changed));
         account.good = None;

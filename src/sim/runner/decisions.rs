@@ -66,6 +66,7 @@ impl Runner<'_> {
     pub(super) fn write(&mut self, record: Record) {
         self.report.healed +=
             u64::from(matches!(record.event, Event::Ended { verdict: iaso_policy::record::Verdict::Healed, .. }));
+        self.report.storms += u64::from(matches!(record.event, Event::StormBegan { .. }));
         if !record.event.is_durable() {
             return;
         }

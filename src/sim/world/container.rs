@@ -315,7 +315,6 @@ impl World {
     }
 
     pub(super) fn health_begins(&mut self, id: u128, life: u32) {
-        let now = self.now;
         let Some(c) = self.containers.get(&id) else { return };
         let Some(check) = c.script.healthcheck else { return };
         if c.life != life || !c.alive() {
@@ -325,7 +324,7 @@ impl World {
             self.after(millis(check.interval), Due::HealthBegins { id, life });
             return;
         }
-        let result = c.probe(now, c.script.port);
+        let result = self.probe(id, c.script.port);
         let passed = result.passes(check.timeout);
         let took = match result {
             ProbeResult::Answered { after_ms, .. } => after_ms.min(millis(check.timeout)),

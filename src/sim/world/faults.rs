@@ -53,6 +53,11 @@ pub enum Fault {
         /// For so long.
         for_ms: i64,
     },
+    /// What all containers share is away, the network or a disk say: none of them serves, whatever is done to it.
+    NothingServes {
+        /// For so long.
+        for_ms: i64,
+    },
     /// A proxy before it denies every change.
     DenyChanges {
         /// For so long.
@@ -95,6 +100,7 @@ pub(super) struct Faults {
     delay: (i64, i64),
     slow: (i64, i64),
     deny_until: i64,
+    nothing_serves_until: i64,
 }
 
 impl Faults {
@@ -104,6 +110,10 @@ impl Faults {
 
     pub(super) fn repeats(&self, now: i64) -> bool {
         now < self.repeat_until
+    }
+
+    pub(super) fn lets_serve(&self, now: i64) -> bool {
+        now >= self.nothing_serves_until
     }
 
     pub(super) fn denies(&self, now: i64) -> bool {
@@ -129,6 +139,7 @@ impl World {
             Fault::Hang { for_ms } => self.hang(for_ms),
             Fault::DropStreams => self.drop_streams(),
             Fault::LoseEvents { for_ms } => self.faults.lose_until = now + for_ms,
+            Fault::NothingServes { for_ms } => self.faults.nothing_serves_until = now + for_ms,
             Fault::DelayEvents { by_ms, for_ms } => self.faults.delay = (by_ms, now + for_ms),
             Fault::RepeatEvents { for_ms } => self.faults.repeat_until = now + for_ms,
             Fault::SlowAnswers { by_ms, for_ms } => self.faults.slow = (by_ms, now + for_ms),

@@ -231,7 +231,8 @@ impl World {
 
     /// What a probe meets that begins now.
     pub fn probe(&self, container: u128, port: u16) -> ProbeResult {
-        self.containers.get(&container).map_or(ProbeResult::Refused, |c| c.probe(self.now, port))
+        let known = self.containers.get(&container).filter(|_| self.faults.lets_serve(self.now));
+        known.map_or(ProbeResult::Refused, |c| c.probe(self.now, port))
     }
 
     /// What a container was made to be; none when there is none.

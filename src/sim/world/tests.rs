@@ -200,6 +200,17 @@ fn a_signal_on_request_turns_the_policy_off() {
 }
 
 #[test]
+fn while_what_all_share_is_away_nothing_serves() {
+    let (mut world, id) = world_with(ContainerScript::new("web").healthcheck(Duration::from_secs(5), 2));
+    run(&mut world, 6_000);
+    world.fault(Fault::NothingServes { for_ms: 20_000 });
+    assert_eq!(world.probe(id, 80), ProbeResult::Refused);
+    assert_eq!(actions(&run(&mut world, 15_000)), [Health(EngineHealth::Unhealthy)]);
+    assert_eq!(actions(&run(&mut world, 15_000)), [Health(EngineHealth::Healthy)]);
+    assert!(matches!(world.probe(id, 80), ProbeResult::Answered { .. }));
+}
+
+#[test]
 fn a_healthcheck_follows_what_a_probe_meets() {
     let sick =
         Ailment::Sick { manner: Manner::Status(500), after_ms: 12_000, for_ms: Some(20_000), lives: Lives::Every };
