@@ -20,6 +20,7 @@ mod maintenance;
 pub mod memory;
 mod needs;
 mod order;
+mod outage;
 mod policy;
 mod recall;
 pub mod record;

@@ -293,12 +293,23 @@ impl Service {
         }
         let Some(sight) = &self.sight else { return Diagnosis::of(Health::Unknown) };
         match sight.state {
-            State::Gone => Diagnosis::of(Health::Unknown),
-            State::Created | State::Removing => Diagnosis::of(Health::Stopped),
+            State::Gone => self.while_it_changes(turn, Diagnosis::of(Health::Unknown)),
+            State::Created | State::Removing => self.while_it_changes(turn, Diagnosis::of(Health::Stopped)),
             State::Paused => Diagnosis::calm(Health::Paused, Hold::ContainerPaused, None),
             State::Restarting => Diagnosis::sick(Trouble::EngineRestarting),
+            State::Exited { code, .. } if self.down == Some(Down::Operator) => {
+                self.while_it_changes(turn, self.diagnose_exit(code))
+            }
             State::Exited { code, .. } => self.diagnose_exit(code),
             State::Running(engine) => self.diagnose_running(engine, sight, turn.now.mono),
+        }
+    }
+
+    /// What a deployment does is no stop of a person's.
+    fn while_it_changes(&self, turn: &Turn<'_>, otherwise: Diagnosis) -> Diagnosis {
+        match self.change_until.filter(|until| *until > turn.now.mono) {
+            Some(until) => Diagnosis::calm(otherwise.health, Hold::PlannedChange, Some(until)),
+            None => otherwise,
         }
     }
 

@@ -14,16 +14,22 @@ use crate::{scratch, until};
 
 pub fn tests() -> Vec<Trial> {
     macro_rules! suite {
-        ($($name:ident),+ $(,)?) => {
-            vec![$(test(concat!("compose::", stringify!($name)), &[Need::Engine], || { $name(); Ok(()) })),+]
+        ($needs:expr; $($name:ident),+ $(,)?) => {
+            [$(test(concat!("compose::", stringify!($name)), $needs, || { $name(); Ok(()) })),+]
         };
     }
-    suite![
+    let labelled = suite![
+        &[Need::Engine];
         what_compose_2_tells_is_waited_for,
         who_lives_in_the_network_of_another_follows_its_restart,
         a_circle_of_labels_is_told_and_holds_nobody,
+    ];
+    let composed = suite![
+        &[Need::Engine, Need::Program("docker-compose")];
         a_stack_of_compose_1_is_known_by_its_file,
-    ]
+        what_compose_1_replaces_is_left_alone,
+    ];
+    labelled.into_iter().chain(composed).collect()
 }
 
 const NONE: &str = "--network=none";
@@ -211,6 +217,40 @@ fn a_stack_of_compose_1_is_known_by_its_file() {
     for short in ["db", "cache", "api", "worker", "sidecar"] {
         events.come_to(&container(short), "restart", 1);
     }
+    assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
+    daemon.stop();
+}
+
+fn what_compose_1_replaces_is_left_alone() {
+    let site = Site::shared();
+    let (project, folder) = (site.name("deployed"), scratch());
+    let deploy = |release: &str| {
+        let stack = format!(
+            "version: \"2.4\"\nservices:\n  web:\n    image: {}\n    command: patient\n    network_mode: none\n    \
+             restart: always\n    environment: {{ RELEASE: \"{release}\" }}\n    labels: {{ iaso-test.run: \"{}\" }}\n",
+            site.image("checked"),
+            site.run
+        );
+        fs::write(folder.path().join("docker-compose.yml"), stack).unwrap();
+        compose(&site, &project, folder.path(), &["up", "-d"]);
+    };
+    deploy("1");
+    let (container, service) = (format!("{project}_web_1"), format!("{project}-web"));
+    let first = site.inspect(&container, ".Id");
+    let home = Home::new(&site, &Settings::default());
+    let daemon = home.start(&[]);
+    daemon.until_health(&service, "healthy");
+    let events = site.events();
+    deploy("2");
+    assert_ne!(site.inspect(&container, ".Id"), first, "it was replaced");
+    daemon.until_event(&service, "held", Some("planned_change"));
+    let second = site.inspect(&container, ".Id");
+    daemon.until_explained(&service, &[&second[..12]]);
+    daemon.until_health(&service, "healthy");
+    assert_eq!(begun(&daemon), Vec::<String>::new());
+    events.catch_up();
+    assert_eq!(events.count(&container, "restart"), 0);
+    assert_eq!(daemon.count(&service, "incident_opened"), 0);
     assert_eq!(daemon.metric("iaso_law_violations_total", &[]), None);
     daemon.stop();
 }

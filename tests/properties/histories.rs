@@ -23,7 +23,7 @@ use crate::rig::{HEALTHY, HOST, RUNNING, Rig, UNHEALTHY, check, secs, spec};
 const SERVICES: u32 = 3;
 
 /// The same cases in each run, unless `PROPTEST_RNG_SEED` or `PROPTEST_CASES` ask for others.
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let wanted = ProptestConfig::default();
     let rng_seed = if std::env::var_os("PROPTEST_RNG_SEED").is_some() { wanted.rng_seed } else { RngSeed::Fixed(20) };
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { wanted.cases } else { 100 };

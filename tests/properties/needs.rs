@@ -10,6 +10,7 @@ use iaso_policy::spec::{Condition, FleetSpec, Lifecycle, Need, OnQuarantine, Res
 use iaso_policy::{Action, Input};
 use proptest::prelude::*;
 
+use crate::histories::config;
 use crate::rig::{HEALTHY, RUNNING, Rig, UNHEALTHY, check, secs, spec};
 
 const DB: ServiceId = ServiceId(0);
@@ -441,7 +442,7 @@ fn unwatched() -> impl Strategy<Value = Option<bool>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(config())]
 
     /// The judges see to it that no root is passed over, that nothing is done twice and that every hold has its reason.
     #[test]

@@ -14,6 +14,7 @@ use iaso_policy::spec::{
 use iaso_policy::{Action, Input};
 use proptest::prelude::*;
 
+use crate::histories::config;
 use crate::rig::{HEALTHY, RUNNING, Rig, UNHEALTHY, check, secs, spec};
 
 /// As many services with a HEALTHCHECK, all well.
@@ -485,7 +486,7 @@ fn get_well(rig: &mut Rig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(config())]
 
     /// The judges see to it that no storm is healed by more, and that every hold has its reason; and no storm lasts for ever.
     #[test]

@@ -67,7 +67,8 @@ impl Judges {
             }
             Input::Finished { service, attempt, outcome } => self.hear_outcome(*service, *attempt, *outcome),
             Input::Order { service, order, .. } => {
-                if let Some(account) = self.services.get_mut(service) {
+                // Of what is not declared any more nothing can be ordered.
+                if let Some(account) = self.services.get_mut(service).filter(|account| account.declared) {
                     match order {
                         Order::Pause => account.paused = true,
                         Order::Resume => account.paused = false,

@@ -20,6 +20,16 @@ const WAIT: Duration = Duration::from_secs(300);
 pub(super) struct StormAccount {
     began: Mono,
     members: BTreeSet<ServiceId>,
+    /// More than half of those who were members then got well.
+    eased: bool,
+}
+
+impl HostAccount {
+    fn is_mostly_well(&self, window: Duration) -> bool {
+        let Some(storm) = &self.storm else { return false };
+        let well = self.closed.values().filter(|at| **at + 2 * window >= storm.began).count();
+        storm.eased || 2 * well > storm.members.len()
+    }
 }
 
 impl Judges {
@@ -34,8 +44,7 @@ impl Judges {
             return broken("another is being recovered in the same storm");
         }
         let window = self.mass_failure.window;
-        let well = host.closed.values().filter(|at| **at + 2 * window >= storm.began).count();
-        if now.since(storm.began) + window < WAIT && 2 * well <= storm.members.len() {
+        if now.since(storm.began) + window < WAIT && !host.is_mostly_well(window) {
             return broken("much has just failed on its host at once");
         }
         Ok(())
@@ -62,6 +71,10 @@ impl Judges {
             }
             Event::IncidentClosed { .. } => {
                 host.closed.insert(id, now);
+                let eased = host.is_mostly_well(rule.window);
+                if let Some(storm) = &mut host.storm {
+                    storm.eased = eased;
+                }
             }
             Event::IncidentOpened { trouble } if counts(trouble) && by_itself => {
                 host.failures.insert(id, now);
@@ -71,7 +84,8 @@ impl Judges {
                 if let Some(storm) = &mut host.storm {
                     storm.members.insert(id);
                 } else if failed >= rule.min as usize && is_more(failed, rule.ratio, of()) {
-                    host.storm = Some(StormAccount { began: now, members: host.failures.keys().copied().collect() });
+                    let members = host.failures.keys().copied().collect();
+                    host.storm = Some(StormAccount { began: now, members, eased: false });
                 }
             }
             _ => {}
