@@ -670,6 +670,20 @@ fn a_deployment_is_waited_for_five_minutes_at_most() {
 }
 
 #[test]
+fn what_a_deployment_stops_is_a_planned_change_and_a_persons_stop_is_not() {
+    let mut rig = web();
+    rig.stopped_by_a_person(WEB);
+    assert_eq!((rig.health(), rig.hold()), (Health::Stopped, Some(Hold::OperatorStopped)));
+    // Its container is renamed: another takes its place.
+    rig.step(Input::Change { service: WEB });
+    assert_eq!((rig.health(), rig.hold()), (Health::Stopped, Some(Hold::PlannedChange)));
+    // Nothing came of it.
+    rig.pass(secs(301));
+    assert_eq!((rig.health(), rig.hold()), (Health::Stopped, Some(Hold::OperatorStopped)));
+    assert!(rig.operations.is_empty());
+}
+
+#[test]
 fn a_deployment_is_over_once_its_container_was_started_however_short_its_life() {
     let mut rig = Rig::new(FleetSpec::default());
     rig.add(WEB, spec("web"), RestartPolicy::No, State::Created);

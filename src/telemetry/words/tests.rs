@@ -85,7 +85,7 @@ const fn of_health(health: Health) -> (&'static str, &'static str) {
 /// What a person can do, at night.
 const fn advice(reason: Hold) -> &'static str {
     match reason {
-        Hold::Dependency => "Look at what it depends on first: `iaso explain` names it.",
+        Hold::Dependency => "Look at what it depends on first: `iaso explain` names it where Iaso watches it.",
         Hold::Backoff | Hold::Concurrency | Hold::StartPeriod | Hold::QuietStart | Hold::InFlight => "Wait.",
         Hold::Budget => "It flaps: find out why before it is restarted once more.",
         Hold::HostBudget => "Look at the whole host: several services fail again and again.",
