@@ -64,6 +64,17 @@ fn covered(
             report.warning(place, &path, got, "the name of one that is found by its labels");
         }
     }
+    for key in ["hosts", "services"] {
+        // Of nothing at all it would be for everything.
+        if let Some(value) = table.get(key).filter(|_| decode::names_of(table, key).is_empty()) {
+            report.mistake(
+                value.span(),
+                &format!("{path}.{key}"),
+                "found none".to_owned(),
+                "one name or more; without the key it covers everything",
+            );
+        }
+    }
     let names = |key| decode::names_of(table, key).into_iter().map(|(name, _)| name.to_owned()).collect();
     (names("hosts"), names("services"))
 }

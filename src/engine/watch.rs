@@ -391,7 +391,10 @@ impl<'a> Session<'a> {
     async fn tell_bare(&mut self, waited: Waiting) -> Result<(), Ended> {
         let first = (waited.event, waited.received);
         for (event, received) in std::iter::once(first).chain(waited.later) {
+            // It may have another address now, and the one before may be somebody else's.
+            let started = (event.action == EventAction::Start).then(|| event.container.clone());
             self.tell(Update::Event { event, received, detail: None }).await?;
+            started.into_iter().for_each(|id| self.ask_look(id));
         }
         Ok(())
     }
@@ -452,9 +455,13 @@ mod tests {
 
         /// The next event: whose, what, and whether it came with detail.
         async fn next_event(&mut self) -> (ContainerId, EventAction, bool) {
-            match self.next().await {
-                Update::Event { event, detail, .. } => (event.container, event.action, detail.is_some()),
-                other => panic!("{other:?}"),
+            loop {
+                match self.next().await {
+                    Update::Event { event, detail, .. } => return (event.container, event.action, detail.is_some()),
+                    // Of what started and could not be asked for.
+                    Update::Looked { detail: None, .. } => {}
+                    other => panic!("{other:?}"),
+                }
             }
         }
     }
@@ -489,6 +496,20 @@ mod tests {
         let mut watched = Watched::up().await;
         watched.engine.tell(event(id('a'), EventAction::Start));
         assert_eq!(watched.next_event().await, (id('a'), EventAction::Start, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_without_the_container_is_followed_by_a_look() {
+        let mut watched = Watched::up().await;
+        let call = Call::Inspect(id('a'));
+        watched.engine.hang(call.clone());
+        watched.engine.tell(event(id('a'), EventAction::Start));
+        watched.engine.tell(event(id('a'), EventAction::Kill(1)));
+        assert_eq!(watched.next_event().await, (id('a'), EventAction::Start, false));
+        watched.engine.release(&call);
+        assert_eq!(watched.next_event().await, (id('a'), EventAction::Kill(1), false));
+        let looked = timeout(ANSWER_BOUND, watched.next()).await.expect("long before the next list");
+        assert!(matches!(looked, Update::Looked { id: seen, detail: Some(_), .. } if seen == id('a')), "a look");
     }
 
     /// A whole life, from a container that nobody has heard of before.

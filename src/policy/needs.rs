@@ -272,7 +272,7 @@ impl Policy {
 
     pub(crate) fn standing(&self, id: ServiceId) -> Option<Standing> {
         let service = self.service(id)?;
-        Some(service.standing(self.shared.hosts[usize::from(service.spec.host.0)].up))
+        Some(service.standing(self.shared.hosts[usize::from(service.spec.host.0)].up, self.now.mono))
     }
 
     /// Whether a service runs on with what it needs anew from a life that is over.
@@ -317,13 +317,13 @@ impl Standing {
 }
 
 impl Service {
-    fn standing(&self, host_up: bool) -> Standing {
+    fn standing(&self, host_up: bool, now: Mono) -> Standing {
         let Some(sight) = self.sight.filter(|_| host_up) else {
             return Standing { footing: Footing::Unknown, life: None, told: Mono(i64::MIN), free_at: None };
         };
         let quiet = self.incident.is_none() && self.trouble.is_none() && matches!(self.phase, Doing::Nothing);
         let footing = match sight.state {
-            State::Gone if self.change_until.is_none() => Footing::Unknown,
+            State::Gone if self.change_until.is_none_or(|until| until <= now) => Footing::Unknown,
             State::Exited { code: 0, .. } if self.down == Some(Down::Completed) => Footing::Completed,
             State::Running(EngineHealth::Unhealthy) => Footing::Down,
             State::Running(_) if !quiet || self.is_failing() => Footing::Down,

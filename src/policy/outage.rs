@@ -61,7 +61,7 @@ impl Service {
         }
         self.hold = Some(crate::view::HoldView { reason, since: turn.now.mono, until, behind });
         self.record(turn, Event::Held { reason, until, step, behind });
-        if turn.host(self.spec.host).storm.is_some() {
+        if self.is_left_as_it_is() && turn.host(self.spec.host).storm.is_some() {
             turn.shared.stirred.insert(self.spec.host);
         }
     }

@@ -8,7 +8,7 @@ use crate::action::{Action, Answer};
 use crate::backoff::Jitter;
 use crate::check::Check;
 use crate::id::{CredentialKey, HostId, Identity, ServiceId};
-use crate::input::{CheckResult, EngineHealth, HostLink, Input, State};
+use crate::input::{CheckResult, EngineHealth, HostLink, Input, Order, State};
 use crate::maintenance::of_everything;
 use crate::memory::{Memory, Restored};
 use crate::needs::Graph;
@@ -127,6 +127,12 @@ impl Policy {
                 }
             }
             Input::Order { service, id, order } => {
+                if matches!(order, Order::EndMaintenance { everything: true }) {
+                    // Also for what is not declared now.
+                    for memory in self.remembered.values_mut() {
+                        memory.maintenance.take_if(|maintenance| maintenance.everything);
+                    }
+                }
                 if self.service(service).is_none_or(|service| service.leaving) {
                     out.push(Action::Answer { order: id, answer: Answer::NoTarget });
                     return;

@@ -9,7 +9,8 @@
 //! few probes are waited for.
 //!
 //! A storm ends when none of those who failed in it is in an outage any more, or nothing will be done about those who are. It
-//! does not outlive Iaso: one that goes on is seen anew, and until then the quiet start holds the verdicts of probes.
+//! does not outlive Iaso: outages that had begun before are healed as others are, and the quiet start holds the verdicts of
+//! probes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -71,7 +72,8 @@ impl Storm {
 impl Host {
     /// An outage began.
     pub(crate) fn note_failure(&mut self, service: ServiceId, trouble: Trouble, now: Mono) {
-        if matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived) {
+        // What the engine starts again is its own.
+        if matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived | Trouble::EngineRestarting) {
             return;
         }
         self.failures.insert(service, now);
@@ -161,7 +163,7 @@ impl Policy {
         let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
         let mut failures = core::mem::take(&mut self.host_slot(host).failures);
         failures.retain(|id, at| now.since(*at) < window && self.service(*id).is_some_and(|service| !service.leaving));
-        let dragged: Vec<ServiceId> =
+        let dragged: BTreeSet<ServiceId> =
             failures.keys().filter(|id| self.is_dragged_down(**id, &failures)).copied().collect();
         failures.retain(|id, _| !dragged.contains(id));
         self.host_slot(host).failures = failures;
@@ -289,24 +291,24 @@ impl Service {
     }
 
     /// It is in an outage, and only news of another kind than a storm's end can change that nothing is done about it.
-    fn is_left_as_it_is(&self) -> bool {
-        let passes = |reason| {
-            matches!(
-                reason,
-                Hold::MassFailure
-                    | Hold::Backoff
-                    | Hold::Budget
-                    | Hold::HostBudget
-                    | Hold::Concurrency
-                    | Hold::PlannedChange
-                    | Hold::QuietStart
-                    | Hold::StartPeriod
-                    | Hold::InFlight
-                    | Hold::NotPermitted
-                    | Hold::Store
-                    | Hold::Internal
-            )
-        };
-        self.hold.is_some_and(|hold| !passes(hold.reason))
+    pub(crate) fn is_left_as_it_is(&self) -> bool {
+        let Some(hold) = self.hold else { return false };
+        match hold.reason {
+            // Where a budget allows nothing ever.
+            Hold::Budget | Hold::HostBudget => hold.until.is_none(),
+            Hold::MassFailure
+            | Hold::Backoff
+            | Hold::Concurrency
+            | Hold::PlannedChange
+            | Hold::QuietStart
+            | Hold::StartPeriod
+            | Hold::InFlight
+            | Hold::Store
+            | Hold::Internal
+            | Hold::HostDown
+            | Hold::Maintenance
+            | Hold::EngineRestarting => false,
+            _ => true,
+        }
     }
 }

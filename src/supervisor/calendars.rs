@@ -32,8 +32,8 @@ pub(super) struct Calendars {
     lead: Option<i64>,
     /// Until when each service was told.
     told: BTreeMap<ServiceId, i64>,
-    /// A person has ended the windows of this service that end by then.
-    ended: BTreeMap<ServiceId, i64>,
+    /// The openings of windows that a person has ended for this service, each with its end.
+    ended: BTreeMap<ServiceId, Vec<(Window, i64)>>,
 }
 
 impl Calendars {
@@ -77,25 +77,31 @@ impl Calendars {
         }
         self.next = next_change.map(|next| next.as_millisecond());
         self.lead = Some(now.wall.0.saturating_sub(now.mono.0));
-        self.ended.retain(|_, ended| *ended > now.wall.0);
+        self.ended.retain(|_, ended| {
+            ended.retain(|(_, end)| *end > now.wall.0);
+            !ended.is_empty()
+        });
     }
 
-    /// When the last of the open windows ends that cover this service.
-    fn until(&self, id: ServiceId, watched: &Watched, first_host: Option<&str>) -> Option<i64> {
-        let covers = |window: &Window| {
+    /// The open windows that cover a service, each with its end.
+    fn covering(&self, watched: &Watched, first_host: Option<&str>) -> impl Iterator<Item = (&Window, i64)> {
+        let covers = move |window: &Window| {
             window.hosts.is_empty() && window.services.is_empty()
                 || window.hosts.iter().any(|host| **host == *watched.subject.host)
                 || window.services.iter().any(|name| is_named(watched, first_host, name))
         };
-        let ends = self.windows.iter().zip(&self.open).filter_map(|(window, until)| until.filter(|_| covers(window)));
-        ends.filter(|until| self.ended.get(&id).is_none_or(|ended| until > ended)).max()
+        let open = self.windows.iter().zip(&self.open);
+        open.filter_map(move |(window, until)| Some((window, until.filter(|_| covers(window))?)))
     }
 
-    /// A person ends what is open for this service.
-    pub(super) fn end(&mut self, id: ServiceId) {
-        if let Some(until) = self.told.remove(&id) {
-            self.ended.insert(id, until);
-        }
+    /// When the last of the open windows ends that cover this service, but for those that a person has ended.
+    fn until(&self, id: ServiceId, watched: &Watched, first_host: Option<&str>) -> Option<i64> {
+        let is_ended = |window: &Window, until: i64| {
+            let mut ended = self.ended.get(&id).into_iter().flatten();
+            ended.any(|(ended, end)| *end == until && ended == window)
+        };
+        let open = self.covering(watched, first_host).filter(|(window, until)| !is_ended(window, *until));
+        open.map(|(_, until)| until).max()
     }
 
     fn statuses(&self, now: Now) -> Vec<WindowStatus> {
@@ -137,12 +143,40 @@ impl Supervisor {
         self.changed();
     }
 
+    /// Tells services of the windows of another configuration that are open, before anything else of it counts. What is over
+    /// by it is told by the next look.
+    pub(super) fn tell_what_is_open(&mut self) {
+        let now = self.clock.now();
+        if !self.calendars.is_due(now) {
+            return;
+        }
+        self.calendars.look(now);
+        for id in self.every_service() {
+            if self.window_until(id).is_some() {
+                self.tell_maintenance(id, false);
+            }
+        }
+        self.calendars.lead = None;
+    }
+
+    /// A person ends what is open for a service.
+    pub(super) fn end_windows(&mut self, id: ServiceId) {
+        let Some(watched) = self.fleet.service(id) else { return };
+        let first_host = self.config.hosts.first().map(|host| host.name.as_str());
+        let open: Vec<_> = self.calendars.covering(watched, first_host).map(|(one, end)| (one.clone(), end)).collect();
+        self.calendars.told.remove(&id);
+        self.calendars.ended.entry(id).or_default().extend(open);
+    }
+
+    fn window_until(&self, id: ServiceId) -> Option<i64> {
+        let first_host = self.config.hosts.first().map(|host| host.name.as_str());
+        self.calendars.until(id, self.fleet.service(id)?, first_host)
+    }
+
     /// Tells a service until when a window is open for it, where that is news; or `anew`, since it or the clock is.
     pub(super) fn tell_maintenance(&mut self, id: ServiceId, anew: bool) {
         let now = self.clock.now();
-        let Some(watched) = self.fleet.service(id) else { return };
-        let first_host = self.config.hosts.first().map(|host| host.name.as_str());
-        let until = self.calendars.until(id, watched, first_host);
+        let until = self.window_until(id);
         let told = match until {
             Some(until) => self.calendars.told.insert(id, until),
             None => self.calendars.told.remove(&id),

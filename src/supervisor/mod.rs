@@ -292,7 +292,7 @@ impl Supervisor {
             self.orders_taken += 1;
             self.step(Input::Order { service, id: OrderId(self.orders_taken), order });
             if matches!(order, Order::EndMaintenance { .. }) {
-                self.calendars.end(service);
+                self.end_windows(service);
             }
         }
         self.operations.asked.stepped();

@@ -113,7 +113,8 @@ fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &
     let Some(known) = known else { return all };
     let labels = &known.detail.labels;
     // Compose 1 writes no label.
-    for wanted in depends::of_label(labels).unwrap_or_else(|| files.of(labels).to_vec()) {
+    let of_files = || if files::are_at_hand(fleet, host) { files.of(labels).to_vec() } else { Vec::new() };
+    for wanted in depends::of_label(labels).unwrap_or_else(of_files) {
         let found = project.map(|project| directory.of_project(host, project, &wanted.service)).unwrap_or_default();
         let restarts = if wanted.restart { Restarts::Healed } else { Restarts::Never };
         all.push(Wanted { by: By::Label, need: need(found, wanted.until, restarts) });

@@ -46,7 +46,7 @@ impl Supervisor {
         let config = Arc::new(config);
         let news = self.fleet.reload(Arc::clone(&config), self.clock.now());
         self.calendars.replace(&config.maintenance);
-        self.look_at_calendars();
+        self.tell_what_is_open();
         let (mut changed, mut begun, mut ended) = (0, 0, 0);
         for input in &news.inputs {
             match input {
@@ -63,6 +63,8 @@ impl Supervisor {
         self.take(news);
         self.needs.files.forget();
         self.tell_needs();
+        // What is under maintenance no longer is healed by the new rules.
+        self.look_at_calendars();
         self.step(Input::Tick);
         self.picture.reconfigured(&config, &self.fleet);
         self.config = config;

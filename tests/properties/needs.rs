@@ -164,6 +164,20 @@ fn a_condition_is_met_by_what_it_says() {
 }
 
 #[test]
+fn what_was_removed_holds_nobody_for_longer_than_a_deployment_takes() {
+    for until in [Condition::Started, Condition::Healthy, Condition::Completed] {
+        let mut rig = stack();
+        needs(&mut rig, API, vec![need(&[DB], until)]);
+        rig.becomes(DB, State::Gone);
+        rig.step(Input::Change { service: DB });
+        rig.becomes(API, UNHEALTHY);
+        assert_eq!(touched(&rig), [], "{until:?}");
+        rig.pass(secs(301));
+        assert_eq!(touched(&rig), [API], "{until:?}");
+    }
+}
+
+#[test]
 fn what_nothing_has_spoken_for_yet_has_started_and_is_not_healthy() {
     let starting = State::Running(iaso_policy::input::EngineHealth::Starting);
     for (until, acts) in [(Condition::Started, true), (Condition::Healthy, false)] {

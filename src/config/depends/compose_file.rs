@@ -11,6 +11,7 @@ use saphyr_parser::{Event, Parser};
 
 use super::{Dependency, condition};
 use crate::config::files;
+use crate::config::mistake::printable;
 use crate::config::values;
 use crate::config::watch::Labels;
 
@@ -19,20 +20,30 @@ const FOLDER: &str = "com.docker.compose.project.working_dir";
 
 /// The most files of one project.
 const MAX_FILES: usize = 16;
+/// What is told of a path at most, in characters.
+const MAX_PATH: usize = 4096;
 /// The largest file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 /// The most entries of maps that are looked at in one file, each as often as an alias leads there.
 const MAX_ENTRIES: usize = 200_000;
+
+/// The most needs of one service that are heeded.
+const MAX_NEEDS: usize = 256;
 
 /// What each service of a project needs, by its name.
 pub type Project = BTreeMap<String, Vec<Dependency>>;
 
 /// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {got}", path.display())]
+#[error("{}: {got}", printed(path))]
 pub struct Unreadable {
     path: PathBuf,
     got: String,
+}
+
+/// A label names it, with whatever characters.
+fn printed(path: &Path) -> String {
+    path.to_string_lossy().chars().take(MAX_PATH).map(printable).collect()
 }
 
 /// The files that a container's project was made from, in Compose's order; none where its labels name none.
@@ -41,7 +52,9 @@ pub fn files_of(labels: &Labels) -> Option<Vec<PathBuf>> {
     let named = labels.get(FILES)?.split(',').map(str::trim).filter(|name| !name.is_empty());
     let paths: Vec<PathBuf> = named.take(MAX_FILES + 1).map(|name| folder.join(name)).collect();
     let are_some = (1..=MAX_FILES).contains(&paths.len());
-    (are_some && paths.iter().all(|path| path.is_absolute() && !path.ends_with("-"))).then_some(paths)
+    // A label's word is no reason to read anything else.
+    let is_one = |path: &Path| path.is_absolute() && path.extension().is_some_and(|end| end == "yml" || end == "yaml");
+    (are_some && paths.iter().all(|path| is_one(path))).then_some(paths)
 }
 
 /// Reads a project's files. May wait for a disk.
@@ -59,7 +72,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Project, Unreadable> {
             project.entry(service).or_default().extend(needs);
         }
     }
-    let needs = project.into_iter().map(|(service, needs)| (service, needs.into_values().flatten().collect()));
+    let heeded = |needs: Needs| needs.into_values().flatten().take(MAX_NEEDS).collect();
+    let needs = project.into_iter().map(|(service, needs)| (service, heeded(needs)));
     Ok(needs.filter(|(_, needs): &(_, Vec<Dependency>)| !needs.is_empty()).collect())
 }
 
@@ -87,6 +101,7 @@ fn needs(tree: &mut Tree<'_>, depends_on: usize) -> Result<Needs, String> {
         }
     };
     if let Some(Node::List(items)) = tree.nodes.get(depends_on) {
+        tree.left = tree.left.checked_sub(items.len()).ok_or("too many entries")?;
         for item in items {
             if let Some(Node::Text(name)) = tree.nodes.get(*item) {
                 need(name, Some(Condition::Started), false, true);
@@ -284,6 +299,12 @@ services: {second: {depends_on: [db]}}
         text.push_str("services: {web: *a29}\n");
         assert_eq!(told(&[&text]).unwrap_err(), "too many entries");
         assert_eq!(told(&["services: &s {web: {<<: *s, depends_on: [db]}}"]).unwrap(), ["web db:s"]);
+        let names: String = (0..1000).map(|name| format!("n{name},")).collect();
+        let many: String = (0..1000).map(|service| format!("s{service}: *s,")).collect();
+        let text = format!("x: &s {{depends_on: [{names}]}}\nservices: {{{many}}}\n");
+        assert_eq!(told(&[&text]).unwrap_err(), "too many entries");
+        let one = told(&[&format!("services: {{web: {{depends_on: [{names}]}}}}")]).unwrap();
+        assert_eq!(one[0].matches(":s").count(), MAX_NEEDS);
     }
 
     #[test]
@@ -292,7 +313,9 @@ services: {second: {depends_on: [db]}}
         let paths = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect());
         assert_eq!(found("docker-compose.yml", "/srv/shop"), paths(&["/srv/shop/docker-compose.yml"]));
         assert_eq!(found("/srv/a.yml, b.yml", "/srv/shop"), paths(&["/srv/a.yml", "/srv/shop/b.yml"]));
-        for (files, folder) in [("a.yml", "shop"), ("a.yml", ""), ("", "/srv"), (",", "/srv"), ("-", "/srv")] {
+        for (files, folder) in
+            [("a.yml", "shop"), ("a.yml", ""), ("", "/srv"), (",", "/srv"), ("-", "/srv"), ("/proc/kmsg", "/srv")]
+        {
             assert_eq!(found(files, folder), None, "{files} {folder}");
         }
         assert_eq!(found(&"a,".repeat(17), "/srv"), None);
@@ -308,6 +331,8 @@ services: {second: {depends_on: [db]}}
             let words = read(&[path.to_owned()]).unwrap_err().to_string();
             assert!(words.contains(got) && words.contains(path.to_str().unwrap()), "{words}");
         }
+        let words = read(&["/no\nsuch\u{1b}.yml".into()]).unwrap_err().to_string();
+        assert!(!words.contains(['\n', '\u{1b}']), "{words:?}");
     }
 
     proptest! {

@@ -57,6 +57,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         ("from = '2026-12-24T22:00Z'\nto = '2026-12-24T22:00Z'", "maintenance[0].to", "it ends before it begins"),
         ("from = '2026-12-24T22:00Z'\nto = '2026-12-25T22:00Z'\ndays = ['mon']", "maintenance[0]", "days beside dates"),
         ("from = '22:00'\nto = '23:00'\ndays = ['monday']", "maintenance[0].days[0]", "mon, tue"),
+        ("from = '22:00'\nto = '23:00'\nservices = []", "maintenance[0].services", "found none"),
         ("from = '22:00'\nto = '23:00'\nservices = ['wbe']", "maintenance[0].services[0]", "unknown service \"wbe\""),
         (
             "from = '22:00'\nto = '23:00'\nservices = ['other']",

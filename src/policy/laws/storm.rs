@@ -108,7 +108,7 @@ impl Judges {
 }
 
 const fn counts(trouble: Trouble) -> bool {
-    !matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived)
+    !matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived | Trouble::EngineRestarting)
 }
 
 fn is_more(failed: usize, ratio: f64, of: usize) -> bool {
@@ -121,15 +121,18 @@ const fn passes(hold: Hold) -> bool {
     !matches!(
         hold,
         Hold::Dependency
+            | Hold::Budget
+            | Hold::HostBudget
+            | Hold::NotPermitted
             | Hold::Quarantine
             | Hold::Maintenance
+            | Hold::HostDown
+            | Hold::EngineRestarting
             | Hold::Paused
             | Hold::ContainerPaused
             | Hold::OperatorStopped
             | Hold::UnknownStop
             | Hold::Completed
-            | Hold::HostDown
-            | Hold::EngineRestarting
             | Hold::NeverSucceeded
             | Hold::Mode
             | Hold::Observe

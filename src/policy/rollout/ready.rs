@@ -102,8 +102,8 @@ impl Service {
         if let Some(until) = ahead(host.quiet_until.max(Some(turn.shared.started + fleet.quiet_start))) {
             return Readiness::Wait(Hold::QuietStart, Some(until));
         }
-        if host.storm.is_some() {
-            return Readiness::Wait(Hold::MassFailure, None);
+        if let Some(until) = host.storm.as_ref().and_then(|storm| storm.holds(now)) {
+            return Readiness::Wait(Hold::MassFailure, until);
         }
         // Nobody knows yet whether it was well before.
         let settles = self.spec.start_period.max(self.spec.settles_within);

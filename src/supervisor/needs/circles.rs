@@ -23,7 +23,14 @@ pub(super) fn break_up(graph: &mut Graph) -> BTreeSet<Vec<ServiceId>> {
         for (id, wanted) in graph.iter_mut() {
             let Some(circle) = circle_of.get(id) else { continue };
             let stays_out = |on: &ServiceId| circle_of.get(on) != Some(circle);
-            wanted.retain(|wanted| wanted.by != by || wanted.need.on.iter().all(stays_out));
+            // Where several would do, those outside the circle still do.
+            wanted.retain_mut(|wanted| {
+                let led_in = wanted.by == by && !wanted.need.on.iter().all(stays_out);
+                if led_in {
+                    wanted.need.on.retain(stays_out);
+                }
+                !led_in || !wanted.need.on.is_empty()
+            });
         }
         told.extend(circles);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use iaso_policy::id::HostId;
 use tokio::sync::mpsc;
 
 use super::super::fleet::Fleet;
@@ -121,13 +122,16 @@ impl Files {
     }
 }
 
-/// Every project whose files say what no label says, and its containers. Files of another machine are not at hand: only the
-/// engines behind Unix sockets are this one's.
+/// Files of another machine are not at hand: only the engines behind Unix sockets are this one's.
+pub(super) fn are_at_hand(fleet: &Fleet, host: HostId) -> bool {
+    matches!(fleet.config.hosts[usize::from(host.0)].address, HostAddress::Unix(_))
+}
+
+/// Every project whose files say what no label says, and its containers.
 fn wanted(fleet: &Fleet) -> BTreeMap<Vec<PathBuf>, BTreeSet<ContainerId>> {
     let mut wanted: BTreeMap<Vec<PathBuf>, BTreeSet<ContainerId>> = BTreeMap::new();
     for watched in fleet.services.iter().filter(|watched| watched.declared) {
-        let address = &fleet.config.hosts[usize::from(watched.host.0)].address;
-        let known = fleet.container_of(watched).filter(|_| matches!(address, HostAddress::Unix(_)));
+        let known = fleet.container_of(watched).filter(|_| are_at_hand(fleet, watched.host));
         let Some(detail) = known.map(|known| &known.detail) else { continue };
         if depends::of_label(&detail.labels).is_none()
             && let Some(paths) = compose_file::files_of(&detail.labels)
