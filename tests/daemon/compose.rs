@@ -36,8 +36,7 @@ const NONE: &str = "--network=none";
 
 /// The services that were operated on, in order.
 fn begun(daemon: &Daemon) -> Vec<String> {
-    let lines = daemon.lines().into_iter().filter(|line| line["event"] == "operation_begun");
-    lines.map(|line| line["service"].as_str().unwrap().to_owned()).collect()
+    daemon.attempts().iter().map(|line| line["service"].as_str().unwrap().to_owned()).collect()
 }
 
 fn what_compose_2_tells_is_waited_for() {

@@ -311,6 +311,18 @@ impl Daemon {
         said.out
     }
 
+    /// The beginnings of attempts that were carried out, in order: one whose charge the store did not take in time never was,
+    /// and another is made in its place.
+    pub fn attempts(&self) -> Vec<Value> {
+        let lines = self.lines();
+        let dropped = |attempt: &Value| {
+            let is_its_end = |line: &&Value| line["event"] == "operation_ended" && line["attempt"] == *attempt;
+            lines.iter().filter(is_its_end).any(|line| line["reason"] == "dropped")
+        };
+        let begun = lines.iter().filter(|line| line["event"] == "operation_begun");
+        begun.filter(|line| !dropped(&line["attempt"])).cloned().collect()
+    }
+
     /// Waits until `iaso explain` says all of this.
     pub fn until_explained(&self, service: &str, parts: &[&str]) {
         until(&format!("{service} is explained by {parts:?}"), || {

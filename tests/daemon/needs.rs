@@ -69,7 +69,7 @@ fn a_database_that_fails_is_healed_before_anything_that_needs_it() {
         until("its outage is over", || (daemon.count(service, "incident_closed") == 1).then_some(()));
         daemon.until_health(service, "healthy");
     }
-    let begun: Vec<_> = daemon.lines().into_iter().filter(|line| line["event"] == "operation_begun").collect();
+    let begun = daemon.attempts();
     let of: Vec<_> = begun.iter().map(|line| line["service"].as_str().unwrap()).collect();
     assert_eq!(of, ["db", "own"], "the root, then who is still broken, and nobody who got well by itself");
     let healed = daemon.until_event("db", "incident_closed", Some("healed"));
