@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use iaso_policy::Now;
-use iaso_policy::id::Identity;
+use iaso_policy::id::{Identity, ServiceId};
 use iaso_policy::view::ServiceView;
 
 use crate::config::secret::Secret;
@@ -52,6 +52,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The names of these services, by name; of those that are watched.
+    pub fn names_of(&self, services: &[ServiceId]) -> impl Iterator<Item = &Arc<str>> {
+        // Few are asked for ever, and mostly none.
+        let asked = |known: &&Arc<ServiceStatus>| !services.is_empty() && services.contains(&known.view.service);
+        self.services.iter().filter(asked).map(|known| &known.name)
+    }
+
     /// Before the first step: nothing is known, and nothing is wrong.
     pub fn nothing(now: Now) -> Self {
         let fine = ComponentStatus { up: true, since: now, message: None };

@@ -74,6 +74,12 @@ pub struct Summary {
     /// A person takes care of the outage that goes on.
     #[serde(default)]
     pub acknowledged: bool,
+    /// The outage of something that it needs that its own is, or was, part of.
+    #[serde(default)]
+    pub part_of: Option<String>,
+    /// The services whose outages are, or were, part of its own, those included that are well again.
+    #[serde(default)]
+    pub affected: Vec<String>,
     /// Its container's name.
     pub container: Option<String>,
     /// Its container's image.
@@ -127,7 +133,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Json<Services> {
     Json(Services {
         at: time(now, now.place(snapshot.at)),
         observe: snapshot.observe,
-        services: snapshot.services.iter().map(|service| summary(service, now)).collect(),
+        services: snapshot.services.iter().map(|service| summary(&snapshot, service, now)).collect(),
         waiting: snapshot.waiting.iter().map(ToString::to_string).collect(),
     })
 }
@@ -152,7 +158,7 @@ pub(super) async fn one(State(state): State<ApiState>, Path(name): Path<String>)
         failed: status.counts.1,
     });
     let detail = Detail {
-        summary: summary(service, now),
+        summary: summary(&snapshot, service, now),
         identity: service.identity.to_string(),
         checks: checks.collect(),
         explain,
@@ -275,7 +281,7 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServiceStatus> {
     snapshot.services.iter().map(|service| &**service).find(|service| *service.name == *name)
 }
 
-fn summary(service: &ServiceStatus, now: Now) -> Summary {
+fn summary(snapshot: &Snapshot, service: &ServiceStatus, now: Now) -> Summary {
     let view = &service.view;
     Summary {
         name: service.name.to_string(),
@@ -298,6 +304,8 @@ fn summary(service: &ServiceStatus, now: Now) -> Summary {
         paused: view.paused,
         maintenance_until: view.maintained_until.map(|until| time(now, until)),
         acknowledged: view.incident.is_some_and(|incident| incident.acknowledged.is_some()),
+        part_of: view.incident.and_then(|incident| incident.root).map(|root| root.to_string()),
+        affected: snapshot.names_of(&view.affected).map(ToString::to_string).collect(),
         container: service.container.as_ref().map(|container| container.name.clone()),
         image: service.container.as_ref().map(|container| container.image.clone()),
     }

@@ -288,6 +288,8 @@ fn status(services: &[(&str, &str)]) -> Status {
         paused: false,
         maintenance_until: None,
         acknowledged: false,
+        part_of: None,
+        affected: Vec::new(),
         container: None,
         image: None,
     };

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod action;
+mod affected;
 mod backoff;
 mod budget;
 mod check;

@@ -50,6 +50,8 @@ pub struct Memory {
     pub attempt: Option<OpenAttempt>,
     /// An outage that had not ended.
     pub incident: Option<OpenIncident>,
+    /// The newest outage of something that it needs that one of its own was part of.
+    pub part_of: Option<IncidentId>,
     /// Automatic attempts since health was last sustained, and when the last of them ended: the backoff's count.
     pub streak: u32,
     /// When the last of the streak's attempts ended.
@@ -106,6 +108,8 @@ pub struct OpenIncident {
     pub failed: u32,
     /// A person takes care of it.
     pub acknowledged: Option<Acknowledged>,
+    /// The outage of something that it needs that it is, or was, part of.
+    pub root: Option<IncidentId>,
 }
 
 /// That a person takes care of an outage.
@@ -158,6 +162,7 @@ impl Memory {
             credential_charges: Vec::new(),
             attempt: None,
             incident: None,
+            part_of: None,
             streak: 0,
             last_ended: None,
             quarantine: None,
@@ -182,6 +187,7 @@ impl Memory {
                     attempts: 0,
                     failed: 0,
                     acknowledged: None,
+                    root: None,
                 });
             }
             Event::IncidentClosed { .. } => self.incident = None,
@@ -242,6 +248,12 @@ impl Memory {
             Event::Acknowledged { lasting } => {
                 if let Some(incident) = &mut self.incident {
                     incident.acknowledged = Some(Acknowledged { since: now, lasting });
+                }
+            }
+            Event::Joined { root } => {
+                self.part_of = Some(root);
+                if let Some(incident) = &mut self.incident {
+                    incident.root = Some(root);
                 }
             }
             Event::ChargedForGap { .. } => self.charge(now),

@@ -65,6 +65,8 @@ struct Walk {
     root: Option<ServiceId>,
     /// When that may have changed by itself.
     until: Option<Mono>,
+    /// All that is broken where something is not met, the root of it first.
+    broken: Vec<ServiceId>,
     /// What is met as far as it was last seen before the outage began.
     stale: BTreeSet<ServiceId>,
 }
@@ -105,7 +107,7 @@ impl Graph {
     }
 
     /// Whoever needs this one, directly or through others; not itself.
-    fn dependents(&self, service: ServiceId) -> BTreeSet<ServiceId> {
+    pub(crate) fn dependents(&self, service: ServiceId) -> BTreeSet<ServiceId> {
         let mut found = BTreeSet::new();
         let mut next = Vec::from([service]);
         while let Some(id) = next.pop() {
@@ -143,6 +145,8 @@ impl Policy {
                 self.compare_lives(id, out);
             } else if let Some(host) = self.shared.stirred.pop_first() {
                 self.weigh_storm(host, out);
+            } else if let Some(id) = self.shared.unsorted.pop_first() {
+                self.sort_outage(id, out);
             } else if let Some(id) = self.next_gated() {
                 let barrier = self.barrier(id, out);
                 self.with(id, out, |service, turn| service.pass_gate(turn, barrier));
@@ -154,6 +158,7 @@ impl Policy {
                 for dependent in self.graph.dependents(id) {
                     let waits = |service: &Service| service.hold.is_some_and(|hold| hold.reason == Hold::Dependency);
                     if self.service(dependent).is_some_and(waits) {
+                        self.shared.unsorted.insert(dependent);
                         self.with(dependent, out, |service, turn| service.review(turn, None));
                     }
                 }
@@ -189,7 +194,7 @@ impl Policy {
         let incident = service.incident?;
         let noticed =
             || Mono(self.now.place(incident.opened).0 - i64::try_from(ASKED_AT_MOST.as_millis()).unwrap_or(0));
-        let Walk { is_barred, root, until, stale } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
+        let Walk { is_barred, root, until, stale, .. } = self.walk(id, service.began_to_fail().unwrap_or_else(noticed));
         if is_barred {
             return Some((root, until));
         }
@@ -226,11 +231,18 @@ impl Policy {
         walked.iter().any(|needed| failed.contains_key(needed)) || self.walk(id, Mono(i64::MIN)).is_barred
     }
 
+    /// What a service needs, directly or through others, and is broken so that a need is not met: the root of it first.
+    pub(crate) fn broken_needs(&self, id: ServiceId) -> Vec<ServiceId> {
+        let Walk { root, broken, .. } = self.walk(id, Mono(i64::MIN));
+        root.into_iter().chain(broken).collect()
+    }
+
     /// Looks at everything that a service needs whose outage began then. No recursion: needs may be a chain of any length.
     fn walk(&self, id: ServiceId, began: Mono) -> Walk {
         let now = self.now.mono;
         let (mut walked, mut stale, mut until) = (BTreeSet::from([id]), BTreeSet::new(), None);
         let (mut is_barred, mut unmet, mut waiting) = (false, Vec::new(), BTreeSet::new());
+        let mut all_broken = Vec::new();
         let mut next = Vec::from([id]);
         while let Some(id) = next.pop() {
             for need in self.graph.of(id) {
@@ -244,6 +256,7 @@ impl Policy {
                 if !is_met && (!broken.is_empty() || need.unwatched.is_some()) {
                     is_barred = true;
                     unmet.extend(broken.first().map(|(needed, _)| *needed));
+                    all_broken.extend(broken.iter().map(|(needed, _)| *needed));
                     waiting.insert(id);
                     let free_at =
                         broken.iter().filter_map(|(_, standing)| standing.free_at).filter(|at| *at > now).min();
@@ -255,7 +268,7 @@ impl Policy {
             }
         }
         let root = unmet.iter().find(|needed| !waiting.contains(needed)).or(unmet.first()).copied();
-        Walk { is_barred, root, until, stale }
+        Walk { is_barred, root, until, broken: all_broken, stale }
     }
 
     /// Has a service looked at and its healing checks made, now.

@@ -12,8 +12,10 @@ impl Service {
     pub(crate) fn open_incident(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         if self.incident.is_none() {
             let id = turn.shared.ids.incident();
+            let opened = turn.now;
             self.incident =
-                Some(Incident { id, opened: turn.now, attempts: 0, failed: 0, asked: None, acknowledged: None });
+                Some(Incident { id, opened, attempts: 0, failed: 0, asked: None, acknowledged: None, root: None });
+            turn.shared.note_outage(self.id, id, opened.mono);
             self.record(turn, Event::IncidentOpened { trouble });
             let now = turn.now.mono;
             turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);
@@ -31,6 +33,7 @@ impl Service {
         let lasted = turn.now.mono.since(turn.now.place(incident.opened));
         self.record(turn, Event::IncidentClosed { ending, lasted });
         self.incident = None;
+        turn.shared.end_outage(incident.id);
         turn.shared.stirred.insert(self.spec.host);
     }
 

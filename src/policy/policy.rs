@@ -60,6 +60,8 @@ impl Policy {
             needy: BTreeSet::new(),
             gated: VecDeque::new(),
             reborn: Vec::new(),
+            outages: BTreeMap::new(),
+            unsorted: BTreeSet::new(),
             moved: BTreeSet::new(),
             stirred: BTreeSet::new(),
             stale: 0,
@@ -239,6 +241,7 @@ impl Policy {
         }
         let memory = self.remembered.remove(&spec.identity);
         self.services[place] = Some(Box::new(Service::recalled(id, spec, memory, self.now)));
+        self.recall_outage(id);
         self.cover(id, out);
         self.with(id, out, |service, turn| {
             service.schedule_next(turn);
@@ -353,7 +356,9 @@ impl Policy {
                 attempts: incident.attempts,
                 failed: incident.failed,
                 acknowledged: incident.acknowledged_at(self.now),
+                root: incident.root,
             }),
+            affected: self.affected_by(service),
             phase: service.view_phase(),
             hold: service.hold,
             next_step: service.next_step(),

@@ -72,7 +72,9 @@ impl Service {
             failed: incident.failed,
             asked: None,
             acknowledged: incident.acknowledged,
+            root: incident.root,
         });
+        self.part_of = memory.part_of;
         self.streak = memory.streak;
         self.last_ended = memory.last_ended.map(|ended| now.place(ended));
         self.quarantine = memory.quarantine.map(|quarantine| {
@@ -113,6 +115,7 @@ impl Service {
             credential_charges: Vec::new(),
             attempt: None,
             incident: None,
+            part_of: self.part_of,
             streak: self.streak,
             last_ended: self.last_ended.map(|ended| now.at(ended)),
             quarantine: self.quarantine.map(|quarantine| QuarantineMemory {

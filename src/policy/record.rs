@@ -157,6 +157,11 @@ pub enum Event {
         /// How long, from now; none: until it is over.
         lasting: Option<Duration>,
     },
+    /// Durable. Its outage is part of the outage of something that it needs.
+    Joined {
+        /// That one.
+        root: IncidentId,
+    },
     /// The engine restarted the container by its own policy.
     EngineRestarted {
         /// How often within the last ten minutes.
@@ -285,6 +290,7 @@ impl Event {
             Self::MaintenanceBegan { .. } => "maintenance_began",
             Self::MaintenanceEnded => "maintenance_ended",
             Self::Acknowledged { .. } => "acknowledged",
+            Self::Joined { .. } => "joined",
             Self::EngineRestarted { .. } => "engine_restarted",
             Self::ChargedForGap { .. } => "charged_for_gap",
             Self::Reserved { .. } => "operations_reserved",

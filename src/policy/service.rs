@@ -79,6 +79,8 @@ pub(crate) struct Service {
     pub(crate) health_since: Mono,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) incident: Option<Incident>,
+    /// The newest outage of something that it needs that one of its own was part of.
+    pub(crate) part_of: Option<IncidentId>,
     pub(crate) phase: Doing,
     pub(crate) hold: Option<HoldView>,
     /// Healthy observations since the last unhealthy one.
@@ -117,6 +119,8 @@ pub(crate) struct Incident {
     pub(crate) asked: Option<Mono>,
     /// A person takes care of it, or did.
     pub(crate) acknowledged: Option<Acknowledged>,
+    /// The outage of something that it needs that it is, or was, part of.
+    pub(crate) root: Option<IncidentId>,
 }
 
 impl Incident {
@@ -259,6 +263,7 @@ impl Service {
             health_since: now,
             trouble: None,
             incident: None,
+            part_of: None,
             phase: Doing::Nothing,
             hold: None,
             stable: None,

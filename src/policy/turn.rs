@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::Action;
+use crate::affected::Outage;
 use crate::backoff::Jitter;
 use crate::budget::{Ledger, halved};
 use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
@@ -59,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) gated: VecDeque<ServiceId>,
     /// Services that need others and have begun another life.
     pub(crate) reborn: Vec<ServiceId>,
+    /// Every outage that goes on.
+    pub(crate) outages: BTreeMap<IncidentId, Outage>,
+    /// Services in an outage of which it is not told yet whose it is part of, or that may be part of another's now.
+    pub(crate) unsorted: BTreeSet<ServiceId>,
     /// Services that others need and that stand otherwise now.
     pub(crate) moved: BTreeSet<ServiceId>,
     /// Hosts on which an outage began or ended, or a recovery ended.

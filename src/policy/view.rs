@@ -22,6 +22,8 @@ pub struct ServiceView {
     pub trouble: Option<Trouble>,
     /// The outage it is in.
     pub incident: Option<IncidentView>,
+    /// Whose outages are, or were, part of that one, those included that are well again.
+    pub affected: Vec<ServiceId>,
     /// What Iaso is doing about it.
     pub phase: Phase,
     /// Why Iaso does not act.
@@ -60,6 +62,8 @@ pub struct IncidentView {
     pub failed: u32,
     /// A person takes care of it, since then.
     pub acknowledged: Option<Now>,
+    /// The outage of something that it needs that it is, or was, part of.
+    pub root: Option<IncidentId>,
 }
 
 /// What Iaso is doing about a service.

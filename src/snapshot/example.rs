@@ -77,6 +77,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             since: at(-500).mono,
             trouble: None,
             incident: None,
+            affected: Vec::new(),
             phase: Phase::Idle,
             hold: None,
             next_step: Some(Step::Restart),
@@ -108,8 +109,14 @@ pub(crate) fn broken(name: &str, trouble: Trouble) -> ServiceStatus {
     service.view.health = Health::Unhealthy;
     service.view.since = at(-120).mono;
     service.view.trouble = Some(trouble);
-    service.view.incident =
-        Some(IncidentView { incident: INCIDENT, opened: at(-120), attempts: 0, failed: 0, acknowledged: None });
+    service.view.incident = Some(IncidentView {
+        incident: INCIDENT,
+        opened: at(-120),
+        attempts: 0,
+        failed: 0,
+        acknowledged: None,
+        root: None,
+    });
     service
 }
 

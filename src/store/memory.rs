@@ -81,6 +81,7 @@ impl Ledger {
             attempts: open.attempts,
             failed: open.failed,
             closed: None,
+            root: open.root,
         };
         let known = self.incidents.iter_mut().rev().find(|one| one.id == open.incident && one.identity == *identity);
         match known {
@@ -121,6 +122,17 @@ impl Ledger {
         let found = self.incidents.iter().find(|one| one.id == id)?;
         let records = self.records.iter().filter(|stored| stored.incident == Some(id)).cloned().collect();
         Some((found.clone(), records))
+    }
+
+    /// The outages that are, or were, part of this one, in the order in which they began.
+    pub fn incidents_within(&self, root: IncidentId) -> Vec<StoredIncident> {
+        let mut parts: Vec<StoredIncident> =
+            self.incidents.iter().filter(|one| one.root == Some(root)).cloned().collect();
+        parts.sort_by(|a, b| {
+            let place = |one: &StoredIncident| (one.opened.wall, one.id);
+            place(a).cmp(&place(b)).then_with(|| a.identity.cmp(&b.identity))
+        });
+        parts
     }
 
     /// The newest `limit` outages, newest first.

@@ -104,6 +104,8 @@ pub struct StoredIncident {
     pub failed: u32,
     /// When and how it closed; none while it goes on.
     pub closed: Option<(Now, Ending)>,
+    /// The outage of something that it needs that it is, or was, part of.
+    pub root: Option<IncidentId>,
 }
 
 impl Store {
@@ -229,6 +231,17 @@ impl Store {
         match &self.backend {
             Backend::File(threads) => threads.read(move |connection| read::incidents(connection, limit)).await,
             Backend::Memory(double) => Ok(double.ledger().incidents(limit)),
+        }
+    }
+
+    /// The outages that are, or were, part of this one, in the order in which they began.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub async fn incidents_within(&self, root: IncidentId) -> Result<Vec<StoredIncident>, StoreError> {
+        match &self.backend {
+            Backend::File(threads) => threads.read(move |connection| read::incidents_within(connection, root)).await,
+            Backend::Memory(double) => Ok(double.ledger().incidents_within(root)),
         }
     }
 }

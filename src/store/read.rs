@@ -16,6 +16,9 @@ const QUEUE: usize = 16;
 /// Records of one incident that are told, at most.
 const RECORDS_OF_INCIDENT: usize = 10_000;
 
+/// Outages that are told to be part of one, at most.
+const INCIDENTS_WITHIN: usize = 10_000;
+
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The handle to the thread.
@@ -96,13 +99,20 @@ pub(super) fn incidents(connection: &Connection, limit: usize) -> rusqlite::Resu
         .collect()
 }
 
+/// In the order in which they began.
+pub(super) fn incidents_within(connection: &Connection, root: IncidentId) -> rusqlite::Result<Vec<StoredIncident>> {
+    connection
+        .prepare_cached("SELECT * FROM incidents WHERE root = ? ORDER BY opened_wall, id, identity LIMIT ?")?
+        .query_map(params![root.to_string(), limit_of(INCIDENTS_WITHIN)], incident_row)?
+        .collect()
+}
+
 fn record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
-    let incident: Option<String> = row.get("incident")?;
     Ok(StoredRecord {
         id: row.get("id")?,
         identity: rows::identity(row)?,
         now: from_json(row, "at")?,
-        incident: incident.as_deref().map(rows::incident_id).transpose()?,
+        incident: rows::maybe_incident_id(row, "incident")?,
         event: from_json(row, "event")?,
     })
 }
@@ -122,6 +132,7 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<StoredIncident> {
         attempts: row.get("attempts")?,
         failed: row.get("failed")?,
         closed,
+        root: rows::maybe_incident_id(row, "root")?,
     })
 }
 

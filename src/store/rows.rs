@@ -56,6 +56,12 @@ pub(super) fn incident_id(text: &str) -> rusqlite::Result<IncidentId> {
     u64::from_str_radix(text, 16).map(IncidentId).map_err(|error| unreadable(error.into()))
 }
 
+/// The outage that a column names, where it names one.
+pub(super) fn maybe_incident_id(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<IncidentId>> {
+    let text: Option<String> = row.get(column)?;
+    text.as_deref().map(incident_id).transpose()
+}
+
 /// Adds one record to the timeline.
 pub(super) fn insert_record(
     transaction: &Transaction<'_>,
@@ -116,18 +122,20 @@ pub(super) fn write_change(
 
 /// Whether the two have the same row in `services`.
 fn same_service(a: &Memory, b: &Memory) -> bool {
-    let id = |memory: &Memory| memory.incident.map(|incident| incident.incident);
-    (a.paused, a.maintenance, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited, id(a))
-        == (b.paused, b.maintenance, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited, id(b))
+    let outages = |memory: &Memory| (memory.incident.map(|incident| incident.incident), memory.part_of);
+    (a.paused, a.maintenance, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited)
+        == (b.paused, b.maintenance, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited)
+        && outages(a) == outages(b)
 }
 
 fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO services
-             (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident)
+             (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident,
+             part_of)
              VALUES (:identity, :paused, :maintenance, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit,
-             :incident)",
+             :incident, :part_of)",
         )?
         .execute(named_params! {
             ":identity": memory.identity.as_str(),
@@ -140,6 +148,7 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
             ":operator_stop": maybe_json(memory.stopped.as_ref())?,
             ":exit": maybe_json(memory.exited.as_ref())?,
             ":incident": memory.incident.map(|open| open.incident.to_string()),
+            ":part_of": memory.part_of.map(|root| root.to_string()),
         })?;
     Ok(())
 }
@@ -227,8 +236,8 @@ fn write_incident(
     if let Some(open) = &after.incident {
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO incidents (id, identity, opened_wall, opened, trouble, attempts, failed, acknowledged)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO incidents (id, identity, opened_wall, opened, trouble, attempts, failed, acknowledged,
+                 root) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 open.incident.to_string(),
@@ -239,6 +248,7 @@ fn write_incident(
                 open.attempts,
                 open.failed,
                 maybe_json(open.acknowledged.as_ref())?,
+                open.root.map(|root| root.to_string()),
             ])?;
     }
     Ok(())
@@ -310,6 +320,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
         credential_charges: Vec::new(),
         attempt: None,
         incident,
+        part_of: maybe_incident_id(row, "part_of")?,
         streak: row.get("streak")?,
         last_ended: from_maybe_json(row, "last_ended")?,
         quarantine: from_maybe_json(row, "quarantine")?,
@@ -334,6 +345,7 @@ fn load_incident(connection: &Connection, identity: &Identity, id: &str) -> rusq
                 attempts: row.get("attempts")?,
                 failed: row.get("failed")?,
                 acknowledged: from_maybe_json(row, "acknowledged")?,
+                root: maybe_incident_id(row, "root")?,
             })
         })
         .optional()?;

@@ -76,6 +76,12 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE services ADD COLUMN maintenance TEXT;
     ALTER TABLE incidents ADD COLUMN acknowledged TEXT;
     ",
+    "
+    -- The outage of something that it needs that an outage was part of; the newest such of each identity.
+    ALTER TABLE incidents ADD COLUMN root TEXT;
+    CREATE INDEX incidents_by_root ON incidents (root) WHERE root IS NOT NULL;
+    ALTER TABLE services ADD COLUMN part_of TEXT;
+    ",
 ];
 
 /// The schema version that this program writes.

@@ -190,6 +190,7 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
             words::span(until.since(times.now.mono))
         ));
     }
+    facts.extend(outages(snapshot, view));
     facts.extend(neighbours(snapshot, view));
     for (check, status) in view.checks.iter().zip(&service.checks) {
         let saying = status.evidence.as_deref().map(|text| format!(": {}", words::printable(text))).unwrap_or_default();
@@ -206,6 +207,29 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         facts.push(format!("The engine itself restarted it {} times in the last ten minutes.", view.engine_restarts));
     }
     facts
+}
+
+/// Whose outage its own is part of, and whose are part of it.
+fn outages(snapshot: &Snapshot, view: &ServiceView) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(root) = view.incident.and_then(|incident| incident.root) {
+        let is_in = |known: &&Arc<ServiceStatus>| known.view.incident.is_some_and(|incident| incident.incident == root);
+        said.push(match snapshot.services.iter().find(is_in) {
+            Some(known) => format!("Part of {}'s outage {root}.", known.name),
+            None => format!("It was part of outage {root}, which is over."),
+        });
+    }
+    let affected = snapshot.services.iter().filter(|known| view.affected.contains(&known.view.service));
+    let affected: Vec<String> = affected
+        .map(|known| match known.view.incident {
+            Some(_) => known.name.to_string(),
+            None => format!("{} (well again)", known.name),
+        })
+        .collect();
+    if !affected.is_empty() {
+        said.push(format!("Affected: {}.", affected.join(", ")));
+    }
+    said
 }
 
 /// What it waits for, and who waits for it.
@@ -288,6 +312,7 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
         Event::Acknowledged { lasting: Some(lasting) } => {
             format!("a person acknowledged the outage, for {}", words::span(lasting))
         }
+        Event::Joined { root } => format!("its outage became part of outage {root}"),
         Event::IncidentClosed { ending, lasted } => {
             format!("the outage was over after {} ({})", words::span(lasted), ending.name())
         }

@@ -209,6 +209,7 @@ impl LogLines {
             | Event::MaintenanceBegan { .. }
             | Event::MaintenanceEnded
             | Event::Acknowledged { .. }
+            | Event::Joined { .. }
             | Event::RolloutHeld { .. }
             | Event::RolloutSkipped { .. }
             | Event::RolloutEnded { .. }
@@ -364,6 +365,7 @@ fn message(entry: &Entry) -> String {
             Some(lasting) => format!("the outage is acknowledged by a person, for {}", words::span(lasting)),
             None => "the outage is acknowledged by a person".to_owned(),
         },
+        Event::Joined { root } => format!("its outage is part of outage {root}, of something that it needs"),
         Event::EngineRestarted { recently, looping } => {
             let verdict = if looping { ": it loops" } else { "" };
             format!("the engine restarted it, {recently} times within ten minutes{verdict}")

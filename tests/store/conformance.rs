@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use iaso::policy::Record;
 use iaso::policy::action::Trouble;
+use iaso::policy::id::{Identity, IncidentId};
 use iaso::policy::memory::Restored;
 use iaso::policy::record::{Ending, Event};
 use iaso::store::memory::Double;
@@ -65,6 +67,7 @@ pub fn tests() -> Vec<Trial> {
         add("goes_on_from_what_it_gave_back", goes_on_from_what_it_gave_back);
         add("an_orderly_end_is_told_from_a_kill", an_orderly_end_is_told_from_a_kill);
         add("the_past_can_be_asked_for", the_past_can_be_asked_for);
+        add("outages_that_are_part_of_one_are_found", outages_that_are_part_of_one_are_found);
         add("a_closed_store_says_so", a_closed_store_says_so);
     }
     tests
@@ -163,7 +166,35 @@ fn the_past_can_be_asked_for(make: Make) -> Verdict {
     assert_eq!(incident.closed, Some((closed.now, Ending::Healed)));
     assert_eq!(records, timeline);
     assert_eq!(wait(store.incidents(5)).unwrap(), [incident]);
-    assert_eq!(wait(store.incident(iaso::policy::id::IncidentId(9))).unwrap(), None);
+    assert_eq!(wait(store.incident(IncidentId(9))).unwrap(), None);
+    Ok(())
+}
+
+fn outages_that_are_part_of_one_are_found(make: Make) -> Verdict {
+    let dir = scratch();
+    let Subject { store, .. } = &make(&dir);
+    let within = |at, id, event| Record { incident: Some(IncidentId(id)), ..record(at, event) };
+    let opened = Event::IncidentOpened { trouble: Trouble::EngineUnhealthy };
+    let joined = Event::Joined { root: IncidentId(7) };
+    let closed = Event::IncidentClosed { ending: Ending::Recovered, lasted: std::time::Duration::from_millis(3) };
+    let [db, api, page] = ["db", "api", "page"].map(|name| Identity::container("local", name).unwrap());
+    for (identity, record) in [
+        (&db, within(1, 7, opened)),
+        (&api, within(2, 8, opened)),
+        (&page, within(3, 9, opened)),
+        (&page, within(4, 9, joined)),
+        (&api, within(4, 8, joined)),
+        (&api, within(5, 8, closed)),
+        (&db, within(6, 7, closed)),
+    ] {
+        wait(store.charge(identity, &record)).unwrap();
+    }
+    let parts = wait(store.incidents_within(IncidentId(7))).unwrap();
+    let found: Vec<_> = parts.iter().map(|part| (&part.identity, part.root, part.closed.is_some())).collect();
+    assert_eq!(found, [(&api, Some(IncidentId(7)), true), (&page, Some(IncidentId(7)), false)]);
+    assert_eq!(wait(store.incidents_within(IncidentId(9))).unwrap(), []);
+    let of_page = wait(store.incident(IncidentId(9))).unwrap().unwrap().0;
+    assert_eq!(of_page.root, Some(IncidentId(7)));
     Ok(())
 }
 

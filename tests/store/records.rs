@@ -160,6 +160,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0_u64..9000, any::<bool>()).prop_map(|(s, everything)| Event::MaintenanceBegan { lasting: Duration::from_secs(s), everything }),
         1 => Just(Event::MaintenanceEnded),
         1 => option::of(0_u64..9000).prop_map(|s| Event::Acknowledged { lasting: s.map(Duration::from_secs) }),
+        1 => select(vec![1, u64::MAX]).prop_map(|root| Event::Joined { root: IncidentId(root) }),
         1 => Just(Event::Health { from: Health::Healthy, to: Health::Unhealthy, trouble: None }),
     ]
 }

@@ -326,3 +326,20 @@ fn only_the_newest_lines_of_this_outage_are_told() {
     assert_eq!(explanation.tried.len(), TOLD);
     assert!(explanation.tried.iter().all(|tried| tried.what.starts_with("restart: it did not help")));
 }
+
+#[test]
+fn an_outage_that_is_part_of_another_names_it_and_that_one_lists_it() {
+    let (mut db, mut api, mut web) =
+        (broken("db", Trouble::Exited { code: 1 }), broken("api", Trouble::EngineUnhealthy), service("web"));
+    db.view.incident.as_mut().unwrap().incident = IncidentId(7);
+    api.view.incident.as_mut().unwrap().root = Some(IncidentId(7));
+    (api.view.service, web.view.service) = (ServiceId(1), ServiceId(2));
+    db.view.affected = vec![ServiceId(2), ServiceId(1)];
+    let all = [&api, &db, &web].map(|service| service.clone().into()).to_vec();
+    let picture = Snapshot { services: all, ..snapshot() };
+    let facts = |picture: &Snapshot, of: &ServiceStatus| explain(picture, of, &[], at(0), &TimeZone::UTC).facts;
+    assert!(facts(&picture, &api).contains(&"Part of db's outage 0000000000000007.".to_owned()));
+    assert!(facts(&picture, &db).contains(&"Affected: api, web (well again).".to_owned()));
+    let over = Snapshot { services: vec![api.clone().into()], ..snapshot() };
+    assert!(facts(&over, &api).contains(&"It was part of outage 0000000000000007, which is over.".to_owned()));
+}
