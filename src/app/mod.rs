@@ -165,7 +165,9 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
     let (credential_orders, credentials_ordered) = mpsc::channel(ORDERS);
     let metrics = Metrics::new(clock, seen.clone(), pictured.clone(), tasks.clone(), edges.meters.clone())?;
     let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(LogLines::new()), Box::new(metrics.listener())];
-    match Reporters::start(&config.reporters, &tasks, &Resolver::system(clock), &seen, &edges.meters) {
+    let (taken, delivered) = mpsc::unbounded_channel();
+    let resolver = Resolver::system(clock);
+    match Reporters::start(&config.reporters, &tasks, &resolver, &seen, &edges.meters, &taken) {
         Ok(reporters) => listeners.push(Box::new(reporters)),
         // Healing matters more than telling.
         Err(error) => tracing::error!(%error, "nobody is told what is done"),
@@ -180,6 +182,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         orders: ordered,
         credentials: from_credentials,
         rereads: reread,
+        delivered,
         listeners,
         snapshots,
         heartbeat: heartbeat.clone(),

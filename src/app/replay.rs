@@ -105,6 +105,7 @@ fn decision(action: &Action) -> Option<(&Record, String)> {
         | Action::Look { .. }
         | Action::Cadence { .. }
         | Action::Answer { .. }
+        | Action::Announce(_)
         | Action::RolledOut { .. } => None,
     }
 }

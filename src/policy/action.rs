@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::alert::Alert;
 use crate::id::{AttemptId, CheckId, CredentialKey, HostId, IncidentId, Instance, OrderId, RolloutId, ServiceId};
 use crate::record::{Hold, Record};
 use crate::spec::Step;
@@ -42,6 +43,8 @@ pub enum Action {
         /// The answer.
         answer: Answer,
     },
+    /// Tell people. Comes again, under the same key, as long as no reporter has taken it ([`crate::Input::Delivered`]).
+    Announce(Alert),
     /// A rollout, or its undoing, is over.
     RolledOut {
         /// Which.

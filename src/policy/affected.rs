@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::Action;
+use crate::alert;
 use crate::id::{IncidentId, ServiceId};
 use crate::policy::Policy;
 use crate::record::Event;
@@ -44,7 +45,10 @@ impl Shared {
     /// It is over: whoever was part of it may be part of another's.
     pub(crate) fn end_outage(&mut self, incident: IncidentId) {
         let ended = self.outages.remove(&incident);
-        self.unsorted.extend(ended.into_iter().flat_map(|outage| outage.affected));
+        for affected in ended.into_iter().flat_map(|outage| outage.affected) {
+            self.unsorted.insert(affected);
+            self.tellable.insert(affected);
+        }
     }
 }
 
@@ -96,10 +100,12 @@ impl Policy {
 
     /// The outage that a service is in, and the one that it is from now on part of.
     fn root_of(&self, id: ServiceId) -> Option<(IncidentId, IncidentId)> {
-        let incident = self.service(id)?.incident?;
+        let service = self.service(id)?;
+        let incident = service.incident?;
         let shared = &self.shared;
         let goes_on = |root: &IncidentId| shared.goes_on(*root);
-        if incident.root.as_ref().is_some_and(goes_on) {
+        // Of what people were told on its own account they are told the end on its own account.
+        if incident.root.as_ref().is_some_and(goes_on) || alert::told(&service.alerts, incident.id).is_some() {
             return None;
         }
         let opened = self.now.place(incident.opened);

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::alert::AlertKey;
 use crate::id::{AttemptId, CheckId, CredentialKey, HostId, Instance, OrderId, RolloutId, ServiceId};
 use crate::spec::{Budget, FleetSpec, Need, ServiceSpec, Step};
 use crate::time::Mono;
@@ -118,6 +119,13 @@ pub enum Input {
         service: ServiceId,
         /// When it ends, unless something else is told before; none: no window is open.
         until: Option<Mono>,
+    },
+    /// A reporter has taken an announcement.
+    Delivered {
+        /// In whose name it was.
+        service: ServiceId,
+        /// Which.
+        key: AlertKey,
     },
     /// A person's order.
     Order {

@@ -4,6 +4,7 @@
 //! They share no code with the rules they judge: each keeps its own, bounded, account of what it has heard.
 
 mod account;
+mod alert;
 mod hearing;
 mod purse;
 mod root;
@@ -22,6 +23,7 @@ use crate::record::{Ending, Event, Health, Record, Verdict};
 use crate::spec::{Budget, FleetSpec, MassFailure, Need, Step};
 use crate::time::{Mono, Now};
 use account::{Account, HostAccount, Past};
+use alert::{Outage, Told};
 use purse::Asked;
 
 /// A law was broken.
@@ -69,6 +71,7 @@ pub struct Judges {
     everything_until: Option<Mono>,
     needs: BTreeMap<ServiceId, Vec<Need>>,
     touched: Vec<ServiceId>,
+    told: Told,
 }
 
 impl Judges {
@@ -84,6 +87,7 @@ impl Judges {
                 ordered: memory.maintenance.map(|order| order.until(now)),
                 stop: memory.stopped.map(|(life, at)| (life, now.place(at))),
                 open: memory.attempt.map(|attempt| attempt.attempt),
+                outage: memory.incident.map(|open| Outage::remembered(&open, now)),
             };
             (memory.identity.clone(), past)
         });
@@ -104,6 +108,7 @@ impl Judges {
             everything_until: account::everything_until(restored, now),
             needs: BTreeMap::new(),
             touched: Vec::new(),
+            told: Told::restored(restored.services.iter()),
         }
     }
 
@@ -143,6 +148,7 @@ impl Judges {
                 self.weigh_storm(record, now.mono);
                 judgement
             }
+            Action::Announce(alert) => self.law_9(alert, now.mono),
             Action::RolledOut { rollout, undo, result } => {
                 self.hear_end(*rollout, *undo, *result);
                 Ok(())
@@ -175,6 +181,7 @@ impl Judges {
 
     fn judge_record(&mut self, record: &Record, now: Now) -> Judgement {
         let started = self.started;
+        self.told.hear_record(record);
         match record.event {
             Event::Reserved { rollout, operations, .. } => {
                 return self.hear_reserved(record.service, rollout, operations, now.mono);

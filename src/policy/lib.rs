@@ -8,6 +8,8 @@ extern crate alloc;
 
 pub mod action;
 mod affected;
+pub mod alert;
+mod announce;
 mod backoff;
 mod budget;
 mod check;

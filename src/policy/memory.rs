@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Cause, Charge, Trouble};
+use crate::alert::{self, Announced};
 use crate::id::{AttemptId, CredentialKey, Identity, IncidentId, Instance};
 use crate::input::Outcome;
 use crate::record::{Event, Record, Verdict};
@@ -52,6 +53,8 @@ pub struct Memory {
     pub incident: Option<OpenIncident>,
     /// The newest outage of something that it needs that one of its own was part of.
     pub part_of: Option<IncidentId>,
+    /// Announcements that nobody has taken yet, and of each outage that goes on the newest.
+    pub alerts: Vec<Announced>,
     /// Automatic attempts since health was last sustained, and when the last of them ended: the backoff's count.
     pub streak: u32,
     /// When the last of the streak's attempts ended.
@@ -163,6 +166,7 @@ impl Memory {
             attempt: None,
             incident: None,
             part_of: None,
+            alerts: Vec::new(),
             streak: 0,
             last_ended: None,
             quarantine: None,
@@ -256,6 +260,13 @@ impl Memory {
                     incident.root = Some(root);
                 }
             }
+            Event::Announced { key, opened, of_host, reason, ending } => {
+                alert::decide(
+                    &mut self.alerts,
+                    Announced { key, at: now, opened, of_host, reason, ending, delivered: false },
+                );
+            }
+            Event::Delivered { key } => alert::deliver(&mut self.alerts, key),
             Event::ChargedForGap { .. } => self.charge(now),
             Event::Health { .. }
             | Event::Held { .. }

@@ -162,6 +162,9 @@ impl Policy {
                         self.with(dependent, out, |service, turn| service.review(turn, None));
                     }
                 }
+            } else if let Some(id) = self.shared.tellable.pop_first() {
+                // What follows from what is known: whose outage it is part of, and whether it is its host.
+                self.with(id, out, Service::announce);
             } else {
                 return;
             }

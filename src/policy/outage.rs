@@ -1,20 +1,64 @@
 //! An outage from its beginning to its end, and why nothing is done about it meanwhile.
 
 use crate::action::Trouble;
-use crate::id::ServiceId;
+use crate::id::{IncidentId, ServiceId};
+use crate::memory::Acknowledged;
 use crate::record::{Ending, Event, Hold, Release};
-use crate::service::{Incident, Service};
+use crate::service::Service;
 use crate::spec::Step;
-use crate::time::Mono;
+use crate::time::{Mono, Now};
 use crate::turn::Turn;
+
+/// An outage that goes on.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Incident {
+    pub(crate) id: IncidentId,
+    pub(crate) opened: Now,
+    pub(crate) attempts: u32,
+    pub(crate) failed: u32,
+    /// When what it needs was asked how it is, before the first attempt.
+    pub(crate) asked: Option<Mono>,
+    /// A person takes care of it, or did.
+    pub(crate) acknowledged: Option<Acknowledged>,
+    /// The outage of something that it needs that it is, or was, part of.
+    pub(crate) root: Option<IncidentId>,
+    /// It was not to be told when that was last asked.
+    pub(crate) muted: bool,
+    /// Since when it is: since its beginning, or since it was to be told again.
+    pub(crate) counts_from: Option<Mono>,
+}
+
+impl Incident {
+    /// Since when a person takes care of it, as far as they still do.
+    pub(crate) fn acknowledged_at(&self, now: Now) -> Option<Now> {
+        let holds = |by: &Acknowledged| by.lasting.is_none_or(|lasting| now.place(by.since) + lasting > now.mono);
+        self.acknowledged.filter(holds).map(|by| by.since)
+    }
+
+    /// When they no longer do, where they said so and it lies ahead.
+    pub(crate) fn acknowledged_until(&self, now: Now) -> Option<Mono> {
+        let by = self.acknowledged?;
+        Some(now.place(by.since) + by.lasting?).filter(|until| *until > now.mono)
+    }
+}
 
 impl Service {
     pub(crate) fn open_incident(&mut self, turn: &mut Turn<'_>, trouble: Trouble) {
         if self.incident.is_none() {
             let id = turn.shared.ids.incident();
             let opened = turn.now;
-            self.incident =
-                Some(Incident { id, opened, attempts: 0, failed: 0, asked: None, acknowledged: None, root: None });
+            self.incident = Some(Incident {
+                id,
+                opened,
+                attempts: 0,
+                failed: 0,
+                asked: None,
+                acknowledged: None,
+                root: None,
+                muted: false,
+                counts_from: None,
+            });
             turn.shared.note_outage(self.id, id, opened.mono);
             self.record(turn, Event::IncidentOpened { trouble });
             let now = turn.now.mono;
@@ -32,6 +76,7 @@ impl Service {
         }
         let lasted = turn.now.mono.since(turn.now.place(incident.opened));
         self.record(turn, Event::IncidentClosed { ending, lasted });
+        self.announce_end(turn, incident.id, ending);
         self.incident = None;
         turn.shared.end_outage(incident.id);
         turn.shared.stirred.insert(self.spec.host);

@@ -12,7 +12,7 @@ use crate::input::{CheckResult, EngineHealth, HostLink, Input, Order, State};
 use crate::maintenance::of_everything;
 use crate::memory::{Memory, Restored};
 use crate::needs::Graph;
-use crate::record::Health;
+use crate::record::{Health, Hold};
 use crate::review::Observation;
 use crate::rollout::Rollout;
 use crate::service::{Cadence, Doing, Service};
@@ -62,6 +62,7 @@ impl Policy {
             reborn: Vec::new(),
             outages: BTreeMap::new(),
             unsorted: BTreeSet::new(),
+            tellable: BTreeSet::new(),
             moved: BTreeSet::new(),
             stirred: BTreeSet::new(),
             stale: 0,
@@ -128,6 +129,7 @@ impl Policy {
                     self.call_up_waiting(host, out);
                 }
             }
+            Input::Delivered { service, key } => self.delivered(service, key, out),
             Input::Order { service, id, order } => {
                 if matches!(order, Order::EndMaintenance { everything: true }) {
                     // Also for what is not declared now.
@@ -167,7 +169,14 @@ impl Policy {
     /// When the next [`Input::Tick`] is due; none when only news can change anything. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<Mono> {
         let rollouts = self.rollouts.iter().filter_map(|rollout| rollout.wake);
-        self.timers.first().map(|(at, _)| *at).into_iter().chain(rollouts).chain(self.storms_wake()).min()
+        self.timers
+            .first()
+            .map(|(at, _)| *at)
+            .into_iter()
+            .chain(rollouts)
+            .chain(self.storms_wake())
+            .chain(self.losses_due())
+            .min()
     }
 
     /// Observations dropped so far because they were older than what was known.
@@ -262,6 +271,8 @@ impl Policy {
             HostLink::Up { engine_started } => {
                 let down_since = slot.down_since.take();
                 slot.up = true;
+                self.host_is_well(host, Hold::HostDown);
+                let slot = self.host_slot(host);
                 if engine_started {
                     slot.quiet_until = Some(quiet);
                     engine_went_down = Some(down_since.unwrap_or(now));
@@ -293,6 +304,7 @@ impl Policy {
             });
         }
         self.wake_storms();
+        self.tell_losses(out);
         // A call that never answered has given its place back.
         for place in 0..self.shared.hosts.len() {
             self.call_up_waiting(HostId(u16::try_from(place).unwrap_or(u16::MAX)), out);

@@ -7,9 +7,10 @@ use crate::action::Action;
 use crate::id::ServiceId;
 use crate::maintenance::Ordered;
 use crate::memory::{Memory, QuarantineMemory};
+use crate::outage::Incident;
 use crate::policy::Policy;
 use crate::record::{Ending, Verdict};
-use crate::service::{Attempt, Incident, Service};
+use crate::service::{Attempt, Service};
 use crate::spec::ServiceSpec;
 use crate::time::Now;
 use crate::turn::Turn;
@@ -73,8 +74,12 @@ impl Service {
             asked: None,
             acknowledged: incident.acknowledged,
             root: incident.root,
+            muted: incident.root.is_some(),
+            counts_from: None,
         });
         self.part_of = memory.part_of;
+        self.untold = memory.alerts.iter().any(|announced| !announced.delivered);
+        self.alerts = memory.alerts;
         self.streak = memory.streak;
         self.last_ended = memory.last_ended.map(|ended| now.place(ended));
         self.quarantine = memory.quarantine.map(|quarantine| {
@@ -116,6 +121,7 @@ impl Service {
             attempt: None,
             incident: None,
             part_of: self.part_of,
+            alerts: self.alerts.clone(),
             streak: self.streak,
             last_ended: self.last_ended.map(|ended| now.at(ended)),
             quarantine: self.quarantine.map(|quarantine| QuarantineMemory {

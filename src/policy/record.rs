@@ -4,9 +4,10 @@ use core::time::Duration;
 
 mod words;
 
-pub use words::{Ending, Health, Hold, Release, Verdict};
+pub use words::{AlertKind, Ending, Health, Hold, Release, Verdict};
 
 use crate::action::{Cause, Charge, RolloutResult, Trouble};
+use crate::alert::AlertKey;
 use crate::id::{AttemptId, CheckId, CredentialKey, HostId, IncidentId, Instance, RolloutId, ServiceId};
 use crate::input::Outcome;
 use crate::spec::Step;
@@ -162,6 +163,24 @@ pub enum Event {
         /// That one.
         root: IncidentId,
     },
+    /// Durable. People are to be told.
+    Announced {
+        /// Of what.
+        key: AlertKey,
+        /// When the outage began.
+        opened: Now,
+        /// It is about its host.
+        of_host: bool,
+        /// Why nothing more is done.
+        reason: Option<Hold>,
+        /// How the outage ended, once it has.
+        ending: Option<Ending>,
+    },
+    /// Durable. A reporter has taken that.
+    Delivered {
+        /// What.
+        key: AlertKey,
+    },
     /// The engine restarted the container by its own policy.
     EngineRestarted {
         /// How often within the last ten minutes.
@@ -291,6 +310,8 @@ impl Event {
             Self::MaintenanceEnded => "maintenance_ended",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Joined { .. } => "joined",
+            Self::Announced { .. } => "announced",
+            Self::Delivered { .. } => "delivered",
             Self::EngineRestarted { .. } => "engine_restarted",
             Self::ChargedForGap { .. } => "charged_for_gap",
             Self::Reserved { .. } => "operations_reserved",

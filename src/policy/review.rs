@@ -52,6 +52,9 @@ impl Service {
         self.settle(turn);
         self.set_cadence(turn, self.wanted_cadence());
         self.look_when_due(turn);
+        if self.incident.is_some() || !self.alerts.is_empty() {
+            turn.shared.tellable.insert(self.id);
+        }
         self.schedule(turn);
     }
 
@@ -186,7 +189,7 @@ impl Service {
     }
 
     /// When this service wants to be reviewed by itself. Always ahead: a deadline that has come was dealt with just now.
-    fn schedule(&mut self, turn: &Turn<'_>) {
+    pub(crate) fn schedule(&mut self, turn: &Turn<'_>) {
         let now = turn.now.mono;
         let phase = match self.phase {
             Doing::Nothing => None,
@@ -194,7 +197,7 @@ impl Service {
             Doing::Verifying { until, .. } | Doing::Resolving { until, .. } => Some(until),
         };
         let hold = self.hold.and_then(|hold| hold.until);
-        let candidates = [phase, hold, self.look_at, self.settles_at()];
+        let candidates = [phase, hold, self.look_at, self.settles_at(), self.tell_at];
         let next = candidates.into_iter().flatten().filter(|at| *at > now).min();
         self.wanted = next;
     }

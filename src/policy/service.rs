@@ -13,15 +13,16 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Action, Cause, Trouble};
+use crate::alert::Announced;
 use crate::budget::Ledger;
 use crate::check::Check;
 use crate::id::{AttemptId, IncidentId, Instance, ServiceId};
 use crate::input::{Container, EngineHealth, RestartPolicy, Sight, State};
 use crate::maintenance::Ordered;
-use crate::memory::Acknowledged;
+use crate::outage::Incident;
 use crate::record::{Event, Health, Hold, Record};
 use crate::spec::{AfterGap, Lifecycle, OnFailure, ServiceSpec, Step};
-use crate::time::{Mono, Now};
+use crate::time::Mono;
 use crate::turn::Turn;
 use crate::view::{HoldView, Phase, QuarantineView};
 
@@ -81,6 +82,12 @@ pub(crate) struct Service {
     pub(crate) incident: Option<Incident>,
     /// The newest outage of something that it needs that one of its own was part of.
     pub(crate) part_of: Option<IncidentId>,
+    /// Announcements that nobody has taken yet, and of each outage that goes on the newest.
+    pub(crate) alerts: Vec<Announced>,
+    /// Some of those were decided by a run before this one, and are to be told again.
+    pub(crate) untold: bool,
+    /// When something may have to be told.
+    pub(crate) tell_at: Option<Mono>,
     pub(crate) phase: Doing,
     pub(crate) hold: Option<HoldView>,
     /// Healthy observations since the last unhealthy one.
@@ -106,29 +113,6 @@ pub(crate) struct Service {
     pub(crate) queued: bool,
     /// It is no longer declared, and ends with the operation under way.
     pub(crate) leaving: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Incident {
-    pub(crate) id: IncidentId,
-    pub(crate) opened: Now,
-    pub(crate) attempts: u32,
-    pub(crate) failed: u32,
-    /// When what it needs was asked how it is, before the first attempt.
-    pub(crate) asked: Option<Mono>,
-    /// A person takes care of it, or did.
-    pub(crate) acknowledged: Option<Acknowledged>,
-    /// The outage of something that it needs that it is, or was, part of.
-    pub(crate) root: Option<IncidentId>,
-}
-
-impl Incident {
-    /// Since when a person takes care of it, as far as they still do.
-    pub(crate) fn acknowledged_at(&self, now: Now) -> Option<Now> {
-        let holds = |by: &Acknowledged| by.lasting.is_none_or(|lasting| now.place(by.since) + lasting > now.mono);
-        self.acknowledged.filter(holds).map(|by| by.since)
-    }
 }
 
 /// An unbroken run of healthy observations.
@@ -264,6 +248,9 @@ impl Service {
             trouble: None,
             incident: None,
             part_of: None,
+            alerts: Vec::new(),
+            untold: false,
+            tell_at: None,
             phase: Doing::Nothing,
             hold: None,
             stable: None,

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Action, Trouble};
+use crate::announce::HostAlert;
 use crate::id::{HostId, ServiceId};
 use crate::input::State;
 use crate::policy::Policy;
@@ -40,7 +41,7 @@ pub(crate) struct Storm {
     /// When so much was last found to have failed at once.
     struck: Mono,
     /// Who failed in it, and when.
-    members: BTreeMap<ServiceId, Mono>,
+    pub(crate) members: BTreeMap<ServiceId, Mono>,
     /// Whose recovery is not over: one at most, but for those that had begun before.
     recovering: BTreeSet<ServiceId>,
     /// Nothing new begins before then.
@@ -215,7 +216,12 @@ impl Policy {
             let failed = u32::try_from(recent).unwrap_or(u32::MAX);
             self.record_storm(&storm, Event::StormBegan { host, failed, of }, out);
         }
+        let first = self.first_of(&storm).map(|service| service.id);
         self.host_slot(host).storm = Some(storm);
+        if since.is_none() {
+            let incident = self.shared.ids.incident();
+            self.announce_host(host, HostAlert { incident, opened: self.now, reason: Hold::MassFailure }, first, out);
+        }
     }
 
     /// Once most of them are well again, whatever it was is gone.
@@ -252,14 +258,20 @@ impl Policy {
         let failed = u32::try_from(storm.members.len()).unwrap_or(u32::MAX);
         let lasted = self.now.mono.since(storm.began);
         self.record_storm(&storm, Event::StormEnded { host, failed, lasted }, out);
+        self.host_is_well(host, Hold::MassFailure);
     }
 
     /// Tells of it under the name of whoever failed first and is still there.
     fn record_storm(&self, storm: &Storm, event: Event, out: &mut Vec<Action>) {
-        let known = storm.members.iter().filter_map(|(id, at)| Some((*at, self.service(*id)?)));
-        let Some((_, service)) = known.min_by_key(|(at, service)| (*at, service.id)) else { return };
+        let Some(service) = self.first_of(storm) else { return };
         let incident = service.incident.map(|incident| incident.id);
         out.push(Action::Record(Record { now: self.now, service: service.id, incident, event }));
+    }
+
+    /// Whoever failed first in it and is still there.
+    fn first_of(&self, storm: &Storm) -> Option<&Service> {
+        let known = storm.members.iter().filter_map(|(id, at)| Some((*at, self.service(*id)?)));
+        known.min_by_key(|(at, service)| (*at, service.id)).map(|(_, service)| service)
     }
 
     /// Whether a storm may be about to begin: so much fails, if what fails but is not certain counts too.

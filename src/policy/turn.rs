@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::action::Action;
 use crate::affected::Outage;
+use crate::announce::HostAlert;
 use crate::backoff::Jitter;
 use crate::budget::{Ledger, halved};
 use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) outages: BTreeMap<IncidentId, Outage>,
     /// Services in an outage of which it is not told yet whose it is part of, or that may be part of another's now.
     pub(crate) unsorted: BTreeSet<ServiceId>,
+    /// Services of which something may have to be told.
+    pub(crate) tellable: BTreeSet<ServiceId>,
     /// Services that others need and that stand otherwise now.
     pub(crate) moved: BTreeSet<ServiceId>,
     /// Hosts on which an outage began or ended, or a recovery ended.
@@ -146,6 +149,8 @@ pub(crate) struct Host {
     /// Outages that count for a storm, and when each began.
     pub(crate) failures: BTreeMap<ServiceId, Mono>,
     pub(crate) storm: Option<Storm>,
+    /// Its own trouble, which was told.
+    pub(crate) alert: Option<HostAlert>,
 }
 
 /// Ids that never repeat: the run's own part above, a count below.

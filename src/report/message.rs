@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use iaso_policy::action::Trouble;
 use iaso_policy::id::IncidentId;
@@ -12,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Attempt;
 use crate::config::validated::Message;
-use crate::journal::Subject;
+use crate::journal::{Announcement, Subject};
 use crate::rollouts::CredentialEntry;
 
 /// The title that autoheal gives Apprise.
@@ -23,20 +22,10 @@ const TITLE: &str = "Autoheal";
 pub(super) enum Notice {
     /// What became of an attempt to heal a service.
     Attempt(Told),
-    /// So much failed on a host at once that nothing is recovered for now.
-    Storm(Storm),
+    /// An outage that is not healed, or its end.
+    Announcement(Arc<Announcement>),
     /// What became of a credential.
     Credential(CredentialEntry),
-}
-
-/// Many failed on one host at once: told once, not for each.
-#[derive(Debug, Clone)]
-pub(super) struct Storm {
-    /// Whoever failed first.
-    pub(super) first: Arc<Subject>,
-    pub(super) incident: Option<IncidentId>,
-    pub(super) failed: u32,
-    pub(super) of: u32,
 }
 
 /// What became of an attempt.
@@ -55,8 +44,6 @@ pub(super) enum Result {
     Done,
     /// It did not; why.
     Failed(&'static str),
-    /// It failed too often; when the next trial comes, if any.
-    GivenUp { retry_after: Option<Duration> },
 }
 
 impl Result {
@@ -80,7 +67,8 @@ impl Notice {
     pub(super) fn about(&self) -> &Arc<str> {
         match self {
             Self::Attempt(told) => &told.subject.name,
-            Self::Storm(storm) => &storm.first.host,
+            Self::Announcement(told) if told.alert.host.is_some() => &told.subject.host,
+            Self::Announcement(told) => &told.subject.name,
             Self::Credential(entry) => &entry.credential,
         }
     }
@@ -89,15 +77,16 @@ impl Notice {
     pub(super) fn service(&self) -> Option<&Arc<str>> {
         match self {
             Self::Attempt(told) => Some(&told.subject.name),
-            Self::Storm(_) | Self::Credential(_) => None,
+            Self::Announcement(told) => Some(&told.subject.name).filter(|_| told.alert.host.is_none()),
+            Self::Credential(_) => None,
         }
     }
 
     /// The outage that it belongs to.
-    pub(super) const fn incident(&self) -> Option<IncidentId> {
+    pub(super) fn incident(&self) -> Option<IncidentId> {
         match self {
             Self::Attempt(told) => told.incident,
-            Self::Storm(storm) => storm.incident,
+            Self::Announcement(told) => Some(told.alert.key.incident),
             Self::Credential(_) => None,
         }
     }
@@ -115,18 +104,6 @@ pub(super) fn credential_text(entry: &CredentialEntry) -> String {
     format!("Credential {} ({}): {}.", entry.credential, entry.what.replace('_', " "), entry.words)
 }
 
-impl Storm {
-    /// The text.
-    pub(super) fn text(&self) -> String {
-        let Self { first, failed, of, .. } = self;
-        format!(
-            "Host {}: {failed} of its {of} services failed at once, {} first. Look at the host, its network or Iaso itself: \
-             nothing is recovered for 5 min, or until most are well, and then one after the other.",
-            first.host, first.name
-        )
-    }
-}
-
 impl Told {
     /// The text, about a container that goes by this name.
     pub(super) fn text(&self, container: &str) -> String {
@@ -138,15 +115,8 @@ impl Told {
         match self.result {
             Result::Done => text.extend(["Successfully ", done, " the container!"]),
             Result::Failed(why) => text.extend(["Failed to ", to_do, " the container! Why: ", why, "."]),
-            Result::GivenUp { retry_after } => {
-                text.extend(["Failed to ", to_do, " the container! It failed too often and "]);
-                // Writing to a text cannot fail.
-                let _ = match retry_after {
-                    Some(after) => write!(text, "waits for a person; one trial comes in {} min.", after.as_secs() / 60),
-                    None => write!(text, "waits for a person."),
-                };
-            }
         }
+        // Writing to a text cannot fail.
         let _ = write!(text, " Host {}, service {}, attempt {}", subject.host, subject.name, attempt.ordinal);
         if let Some(incident) = self.incident {
             let _ = write!(text, ", incident {incident}");

@@ -1,6 +1,8 @@
 //! Telling people and programs what was done. Each reporter has a bounded queue and a task of its own: one that is slow, dead
 //! or lying delays neither healing nor another reporter.
 
+mod alert;
+mod later;
 mod message;
 mod send;
 #[cfg(test)]
@@ -15,11 +17,11 @@ use iaso_policy::record::Event;
 use iaso_policy::spec::Step;
 use tokio::sync::{Mutex, mpsc, watch};
 
-use self::message::{Notice, Result, Storm, Told};
+use self::message::{Notice, Result, Told};
 use self::send::Sender;
 pub use self::send::SetupError;
 use crate::config::validated::Reporter;
-use crate::journal::{Entry, Listener};
+use crate::journal::{Announcement, Delivered, Entry, Listener};
 use crate::rollouts::CredentialEntry;
 use crate::snapshot::Snapshot;
 use crate::system::meters::Meters;
@@ -32,6 +34,7 @@ const QUEUE: usize = 64;
 /// Hears what is decided, and hands what is worth telling to every reporter.
 pub struct Reporters {
     queues: Vec<Queue>,
+    delivered: mpsc::UnboundedSender<Delivered>,
     meters: Meters,
     /// The newest automatic attempt of each service's outage.
     attempts: HashMap<Arc<str>, Attempt>,
@@ -53,7 +56,8 @@ struct Attempt {
 }
 
 impl Reporters {
-    /// Starts a task for each reporter. Containers' names are found in `snapshots`.
+    /// Starts a task for each reporter. Containers' names are found in `snapshots`; who has taken an announcement says so in
+    /// `delivered`.
     ///
     /// # Errors
     /// When the HTTP library refuses its settings; not for anything about the receivers.
@@ -63,11 +67,13 @@ impl Reporters {
         resolver: &Resolver,
         snapshots: &watch::Receiver<Arc<Snapshot>>,
         meters: &Meters,
+        delivered: &mpsc::UnboundedSender<Delivered>,
     ) -> std::result::Result<Self, SetupError> {
         let mut queues = Vec::new();
         for reporter in reporters {
             let (notices, waiting) = mpsc::channel(QUEUE);
-            let sender = Arc::new(Sender::new(reporter, resolver, snapshots.clone(), meters.clone())?);
+            let sender =
+                Arc::new(Sender::new(reporter, resolver, snapshots.clone(), meters.clone(), delivered.clone())?);
             let (waiting, stop) = (Arc::new(Mutex::new(waiting)), tasks.stop_token());
             tasks.keep("reporter", move || {
                 let (sender, waiting, stop) = (Arc::clone(&sender), Arc::clone(&waiting), stop.clone());
@@ -77,7 +83,7 @@ impl Reporters {
             });
             queues.push(Queue { reporter: reporter.name.clone(), notices });
         }
-        Ok(Self { queues, meters: meters.clone(), attempts: HashMap::new() })
+        Ok(Self { queues, delivered: delivered.clone(), meters: meters.clone(), attempts: HashMap::new() })
     }
 
     /// What a record is worth telling.
@@ -97,11 +103,6 @@ impl Reporters {
                 let begun = self.attempts.get(service).filter(|begun| begun.id == attempt)?;
                 (*begun, Result::of(outcome)?)
             }
-            Event::StormBegan { failed, of, .. } => {
-                let (first, incident) = (Arc::clone(&entry.subject), entry.record.incident);
-                return Some(Notice::Storm(Storm { first, incident, failed, of }));
-            }
-            Event::Quarantined { retry_after, .. } => (*self.attempts.get(service)?, Result::GivenUp { retry_after }),
             _ => return None,
         };
         let subject = Arc::clone(&entry.subject);
@@ -123,6 +124,15 @@ impl Listener for Reporters {
         if let Some(notice) = self.notice(entry) {
             self.tell(&notice);
         }
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        if self.queues.is_empty() {
+            // There is nobody to take it.
+            let delivered = Delivered { service: announcement.alert.service, key: announcement.alert.key };
+            let _stopping = self.delivered.send(delivered);
+        }
+        self.tell(&Notice::Announcement(Arc::new(announcement.clone())));
     }
 
     fn hear_credential(&mut self, entry: &CredentialEntry) {

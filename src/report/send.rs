@@ -9,8 +9,11 @@ use reqwest::{Client as Http, StatusCode};
 use rustls::CertificateError;
 use tokio::sync::{mpsc, watch};
 
+use super::alert;
+use super::later::Later;
 use super::message::{Notice, Told, credential_text, json};
 use crate::config::validated::Reporter;
+use crate::journal::Delivered;
 use crate::snapshot::Snapshot;
 use crate::system::clock::stopwatch;
 use crate::system::meters::Meters;
@@ -36,6 +39,7 @@ pub(super) struct Sender {
     client: Client,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     meters: Meters,
+    delivered: mpsc::UnboundedSender<Delivered>,
 }
 
 impl Sender {
@@ -44,6 +48,7 @@ impl Sender {
         resolver: &Resolver,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         meters: Meters,
+        delivered: mpsc::UnboundedSender<Delivered>,
     ) -> Result<Self, SetupError> {
         let http = Http::builder()
             .tls_backend_preconfigured((*tls::client_config(&[])?).clone())
@@ -56,19 +61,40 @@ impl Sender {
             .user_agent(concat!("iaso/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let client = Client::new(&format!("reporter/{}", reporter.name), meters.clone());
-        Ok(Self { reporter: reporter.clone(), http, client, snapshots, meters })
+        Ok(Self { reporter: reporter.clone(), http, client, snapshots, meters, delivered })
     }
 
     /// Sends what comes, in order, for ever.
     pub(super) async fn run(&self, notices: &mut mpsc::Receiver<Notice>) {
-        while let Some(notice) = notices.recv().await {
-            let took = stopwatch();
-            let sent = self.send(&notice).await;
-            self.meters.notified(&self.reporter.name, notice.service(), sent.is_ok(), took());
-            if let Err(error) = sent {
+        let mut later = Later::default();
+        loop {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Some(notice) if later.has(&notice) => {}
+                    Some(notice) => self.try_to_send(notice, 1, &mut later).await,
+                    None => return,
+                },
+                (notice, tries) = later.next() => self.try_to_send(notice, tries + 1, &mut later).await,
+            }
+        }
+    }
+
+    /// Sends one notice. An announcement that nobody took is tried again later.
+    async fn try_to_send(&self, notice: Notice, tries: u32, later: &mut Later) {
+        let took = stopwatch();
+        let sent = self.send(&notice).await;
+        self.meters.notified(&self.reporter.name, notice.service(), sent.is_ok(), took());
+        match (sent, &notice) {
+            (Ok(()), Notice::Announcement(told)) => {
+                let delivered = Delivered { service: told.alert.service, key: told.alert.key };
+                let _stopping = self.delivered.send(delivered);
+            }
+            (Ok(()), _) => {}
+            (Err(error), _) => {
                 let (reporter, about) = (&self.reporter.name, notice.about());
                 let incident = notice.incident().map(tracing::field::display);
                 tracing::warn!(%reporter, %about, incident, "a notification was not delivered: {error}");
+                later.put(notice, tries);
             }
         }
     }
@@ -77,7 +103,7 @@ impl Sender {
     async fn send(&self, notice: &Notice) -> Result<(), CallError<String>> {
         let text = match notice {
             Notice::Attempt(told) => told.text(&self.container_of(told)),
-            Notice::Storm(storm) => storm.text(),
+            Notice::Announcement(told) => alert::text(told),
             Notice::Credential(entry) => credential_text(entry),
         };
         let body = json(&self.reporter.message, &text);

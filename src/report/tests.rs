@@ -7,16 +7,17 @@ use std::thread;
 use std::time::Duration;
 
 use iaso_policy::action::Charge;
-use iaso_policy::id::{CheckId, HostId, Identity};
+use iaso_policy::alert::{Alert, AlertKey};
+use iaso_policy::id::{CheckId, HostId, Identity, IncidentId, ServiceId};
 use iaso_policy::input::Outcome;
-use iaso_policy::record::{Ending, Hold};
+use iaso_policy::record::{AlertKind, Ending, Hold};
 use serde_json::Value;
 
 use super::*;
 use crate::config::Loaded;
 use crate::config::validated::Severity;
 use crate::journal::Subject;
-use crate::snapshot::example::{record, secs, service, snapshot};
+use crate::snapshot::example::{at, record, secs, service, snapshot};
 use crate::system::clock::{Clock, stopwatch};
 use crate::system::meters::Breaker;
 
@@ -93,6 +94,7 @@ fn configured(env: &[(&str, &str)]) -> Vec<Reporter> {
 struct Rig {
     reporters: Reporters,
     meters: Meters,
+    delivered: mpsc::UnboundedReceiver<Delivered>,
     /// Keeps the pictures coming.
     _pictures: watch::Sender<Arc<Snapshot>>,
     tasks: Tasks,
@@ -105,8 +107,9 @@ impl Rig {
         let (clock, tasks) = (Clock::new(), Tasks::new());
         let meters = Meters::new(clock);
         let resolver = Resolver::system(clock);
-        let reporters = Reporters::start(&configured(env), &tasks, &resolver, &seen, &meters).unwrap();
-        Self { reporters, meters, _pictures: pictures, tasks }
+        let (taken, delivered) = mpsc::unbounded_channel();
+        let reporters = Reporters::start(&configured(env), &tasks, &resolver, &seen, &meters, &taken).unwrap();
+        Self { reporters, meters, delivered, _pictures: pictures, tasks }
     }
 
     fn webhook(receiver: &Receiver) -> Self {
@@ -191,19 +194,101 @@ async fn a_restart_is_told_in_autoheal_s_words_and_more() {
     assert_eq!(rig.tasks.end(Duration::from_secs(5)).await, Vec::<String>::new());
 }
 
+/// The database's outage of twelve minutes, or its end.
+pub(super) fn announcement(kind: AlertKind) -> Announcement {
+    let is_over = kind == AlertKind::Resolved;
+    Announcement {
+        now: at(0),
+        alert: Alert {
+            key: AlertKey { incident: IncidentId(0xab), kind, ordinal: 1 },
+            service: ServiceId(3),
+            host: None,
+            opened: at(-720),
+            trouble: Some(Trouble::Exited { code: 1 }),
+            reason: Some(Hold::Quarantine),
+            until: Some(at(1800).mono),
+            attempts: 5,
+            failed: 5,
+            affected: vec![ServiceId(1), ServiceId(2)],
+            ending: is_over.then_some(Ending::Recovered),
+        },
+        subject: Arc::new(Subject {
+            name: "db".into(),
+            identity: Identity::container("local", "db").unwrap(),
+            host: "local".into(),
+            severity: Severity::Warning,
+            checks: vec!["api".into()],
+        }),
+        affected: vec!["api".into(), "web".into()],
+    }
+}
+
+fn of_host(kind: AlertKind, reason: Option<Hold>) -> Announcement {
+    let told = announcement(kind);
+    let alert = Alert { host: Some(HostId(0)), trouble: None, reason, until: None, ..told.alert };
+    Announcement { alert, ..told }
+}
+
 #[tokio::test]
-async fn a_storm_is_told_once_and_who_is_held_in_it_is_not() {
+async fn an_announcement_says_what_when_why_and_who_and_is_delivered_when_it_was_taken() {
     let receiver = Receiver::answering("200 OK");
     let mut rig = Rig::webhook(&receiver);
-    rig.hear(Event::IncidentOpened { trouble: Trouble::EngineUnhealthy });
-    rig.hear(Event::StormBegan { host: HostId(0), failed: 5, of: 8 });
-    rig.hear(Event::Held { reason: Hold::MassFailure, until: None, step: None, behind: None });
-    rig.hear(Event::StormEnded { host: HostId(0), failed: 6, lasted: secs(70) });
+    let all = [
+        announcement(AlertKind::NotHealed),
+        announcement(AlertKind::Reminder),
+        announcement(AlertKind::Resolved),
+        of_host(AlertKind::NotHealed, Some(Hold::MassFailure)),
+        of_host(AlertKind::NotHealed, Some(Hold::HostDown)),
+        of_host(AlertKind::Resolved, None),
+    ];
+    for told in &all {
+        rig.reporters.announce(told);
+    }
+    assert_eq!(rig.counted("webhook", 6).await, (6, 0));
+    let texts: Vec<String> = receiver.bodies().iter().map(|body| text_of(body, "text")).collect();
+    let (what, tried) = (
+        "its container exited by itself with code 1, since 2026-03-01 13:48:00Z (12 min)",
+        "Tried: 5 attempts, 5 failed",
+    );
+    let now = "Now: recovery has failed too often, it waits for a person (quarantine); looked at again in 30 min. Affected: api, web";
+    let tail = |key: &str| format!("Host local, incident 00000000000000ab, key 00000000000000ab/{key}/1.");
+    let expected = [
+        format!("Service db is not healed: {what}. {tried}. {now}. {}", tail("not_healed")),
+        format!("Service db is still not healed: {what}. {tried}. {now}. {}", tail("reminder")),
+        format!("Service db is well again, after 12 min. Affected: api, web. {}", tail("resolved")),
+        format!(
+            "Host local: 2 of its services failed at once: api, web. Look at the host, its network or Iaso itself: nothing is \
+             recovered for 5 min, or until most are well, and then one after the other. {}",
+            tail("not_healed")
+        ),
+        format!(
+            "Host local cannot be reached, since 2026-03-01 13:48:00Z (12 min): nothing on it is watched or healed. {}",
+            tail("not_healed")
+        ),
+        format!("Host local is itself again, after 12 min. {}", tail("resolved")),
+    ];
+    assert_eq!(texts, expected);
+    for told in &all {
+        let delivered = Delivered { service: ServiceId(3), key: told.alert.key };
+        assert_eq!(rig.delivered.recv().await, Some(delivered));
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_delivered_and_where_nobody_is_told_nothing_waits() {
+    let refusing = Receiver::answering("404 Nothing here");
+    let mut rig = Rig::webhook(&refusing);
+    rig.reporters.announce(&announcement(AlertKind::NotHealed));
+    assert_eq!(rig.counted("webhook", 1).await, (0, 1));
+    rig.delivered.try_recv().unwrap_err();
+    // It waits for its next try already.
+    rig.reporters.announce(&announcement(AlertKind::NotHealed));
     rig.restart();
-    assert_eq!(rig.counted("webhook", 2).await, (2, 0));
-    let text = "Host local: 5 of its 8 services failed at once, web first. Look at the host, its network or Iaso itself: \
-                nothing is recovered for 5 min, or until most are well, and then one after the other.";
-    assert_eq!(text_of(&receiver.bodies()[0], "text"), text);
+    assert_eq!(rig.counted("webhook", 2).await, (0, 2));
+    assert_eq!(refusing.bodies().len(), 2, "the announcement and the restart");
+    let mut nobody = Rig::new(&[]);
+    nobody.reporters.announce(&announcement(AlertKind::NotHealed));
+    nobody.delivered.try_recv().unwrap();
 }
 
 #[tokio::test]
@@ -220,7 +305,7 @@ async fn every_key_and_every_text_makes_valid_json() {
 }
 
 #[tokio::test]
-async fn what_failed_and_what_was_given_up_is_told_and_nothing_else() {
+async fn what_failed_is_told_and_nothing_else() {
     let receiver = Receiver::answering("200 OK");
     let mut rig = Rig::webhook(&receiver);
     rig.attempt(Trouble::Check(CheckId(0)), Outcome::Failed);
@@ -231,7 +316,7 @@ async fn what_failed_and_what_was_given_up_is_told_and_nothing_else() {
     rig.hear(begun(Cause::Operator, Trouble::EngineUnhealthy));
     rig.hear(Event::Finished { attempt: AttemptId(7), outcome: Outcome::Done });
     rig.restart();
-    rig.counted("webhook", 4).await;
+    rig.counted("webhook", 3).await;
     let texts: Vec<String> = receiver.bodies().iter().map(|body| text_of(body, "text")).collect();
     let after = " Host local, service web, attempt 2, incident 00000000000000ab.";
     let start = "Container web (0123456789ab)";
@@ -241,10 +326,6 @@ async fn what_failed_and_what_was_given_up_is_told_and_nothing_else() {
         [
             format!(
                 "{unhealthy} by its check api. Failed to restart the container! Why: the engine refused it.{after}"
-            ),
-            format!(
-                "{unhealthy} by its check api. Failed to restart the container! It failed too often and waits for a \
-                 person; one trial comes in 30 min.{after}"
             ),
             format!("{start} exited by itself with code 3. Successfully restarted the container!{after}"),
             format!("{unhealthy}. Successfully restarted the container!{after}"),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::action::{Action, Cause, Charge, Operation};
+use iaso_policy::alert::AlertKey;
 use iaso_policy::id::{AttemptId, CheckId, HostId, Identity, Instance, OrderId, RolloutId, ServiceId};
 use iaso_policy::input::{CheckResult, HostLink, Input, Order, Outcome, State};
 use iaso_policy::laws::Judges;
@@ -44,6 +45,9 @@ const RECONNECT: i64 = 1_000;
 const QUIET: i64 = 2 * HOUR;
 
 const HOUR: i64 = 3_600_000;
+
+/// How long a reporter takes for an announcement.
+const DELIVERED_AFTER: i64 = 500;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,6 +155,8 @@ enum Due {
     },
     TimesOut(Ticket),
     Answered(ServiceId, AttemptId, Outcome),
+    /// A reporter has taken an announcement.
+    Delivered(ServiceId, AlertKey),
     /// It stays, or is undone.
     Decided(RolloutId, bool),
 }
@@ -386,6 +392,7 @@ impl<'a> Runner<'a> {
             }
             Due::Decided(rollout, true) => self.step(Input::Settle { rollout }),
             Due::Decided(rollout, false) => self.step(Input::Undo { rollout }),
+            Due::Delivered(service, key) => self.step(Input::Delivered { service, key }),
             Due::Answered(service, attempt, outcome) => self.step(Input::Finished { service, attempt, outcome }),
         }
     }

@@ -1,6 +1,6 @@
 //! A store without a file: the simulator's, the tests', and the last resort where no file can be written.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iaso_policy::id::{Identity, IncidentId};
@@ -23,6 +23,8 @@ pub struct Ledger {
     services: BTreeMap<Identity, Memory>,
     records: VecDeque<StoredRecord>,
     incidents: VecDeque<StoredIncident>,
+    /// Every outage that each of those was ever part of.
+    parts: BTreeSet<(IncidentId, IncidentId, Identity)>,
     last: Option<Now>,
     clean: bool,
     next_id: i64,
@@ -34,6 +36,7 @@ impl Default for Ledger {
             services: BTreeMap::new(),
             records: VecDeque::new(),
             incidents: VecDeque::new(),
+            parts: BTreeSet::new(),
             last: None,
             clean: true,
             next_id: 1,
@@ -88,8 +91,13 @@ impl Ledger {
             Some(known) => *known = now_known,
             None => self.incidents.push_back(now_known),
         }
-        if self.incidents.len() > INCIDENTS {
-            self.incidents.pop_front();
+        if let Event::Joined { root } = record.event {
+            self.parts.insert((root, open.incident, identity.clone()));
+        }
+        if self.incidents.len() > INCIDENTS
+            && let Some(gone) = self.incidents.pop_front()
+        {
+            self.parts.retain(|(_, id, identity)| (*id, identity) != (gone.id, &gone.identity));
         }
     }
 
@@ -126,8 +134,12 @@ impl Ledger {
 
     /// The outages that are, or were, part of this one, in the order in which they began.
     pub fn incidents_within(&self, root: IncidentId) -> Vec<StoredIncident> {
-        let mut parts: Vec<StoredIncident> =
-            self.incidents.iter().filter(|one| one.root == Some(root)).cloned().collect();
+        let mut parts: Vec<StoredIncident> = self
+            .incidents
+            .iter()
+            .filter(|one| self.parts.contains(&(root, one.id, one.identity.clone())))
+            .cloned()
+            .collect();
         parts.sort_by(|a, b| {
             let place = |one: &StoredIncident| (one.opened.wall, one.id);
             place(a).cmp(&place(b)).then_with(|| a.identity.cmp(&b.identity))

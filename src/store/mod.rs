@@ -104,7 +104,7 @@ pub struct StoredIncident {
     pub failed: u32,
     /// When and how it closed; none while it goes on.
     pub closed: Option<(Now, Ending)>,
-    /// The outage of something that it needs that it is, or was, part of.
+    /// The newest outage of something that it needs that it is, or was, part of.
     pub root: Option<IncidentId>,
 }
 

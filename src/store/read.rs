@@ -102,7 +102,10 @@ pub(super) fn incidents(connection: &Connection, limit: usize) -> rusqlite::Resu
 /// In the order in which they began.
 pub(super) fn incidents_within(connection: &Connection, root: IncidentId) -> rusqlite::Result<Vec<StoredIncident>> {
     connection
-        .prepare_cached("SELECT * FROM incidents WHERE root = ? ORDER BY opened_wall, id, identity LIMIT ?")?
+        .prepare_cached(
+            "SELECT incidents.* FROM incident_parts AS part JOIN incidents USING (id, identity) WHERE part.root = ?
+             ORDER BY opened_wall, id, identity LIMIT ?",
+        )?
         .query_map(params![root.to_string(), limit_of(INCIDENTS_WITHIN)], incident_row)?
         .collect()
 }

@@ -125,7 +125,7 @@ fn same_service(a: &Memory, b: &Memory) -> bool {
     let outages = |memory: &Memory| (memory.incident.map(|incident| incident.incident), memory.part_of);
     (a.paused, a.maintenance, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited)
         == (b.paused, b.maintenance, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited)
-        && outages(a) == outages(b)
+        && (outages(a), &a.alerts) == (outages(b), &b.alerts)
 }
 
 fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
@@ -133,9 +133,9 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
         .prepare_cached(
             "INSERT OR REPLACE INTO services
              (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident,
-             part_of)
+             part_of, alerts)
              VALUES (:identity, :paused, :maintenance, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit,
-             :incident, :part_of)",
+             :incident, :part_of, :alerts)",
         )?
         .execute(named_params! {
             ":identity": memory.identity.as_str(),
@@ -149,6 +149,7 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
             ":exit": maybe_json(memory.exited.as_ref())?,
             ":incident": memory.incident.map(|open| open.incident.to_string()),
             ":part_of": memory.part_of.map(|root| root.to_string()),
+            ":alerts": maybe_json(Some(&memory.alerts).filter(|alerts| !alerts.is_empty()))?,
         })?;
     Ok(())
 }
@@ -232,6 +233,11 @@ fn write_incident(
                 open.incident.to_string(),
                 identity,
             ])?;
+    }
+    if let (Some(open), Event::Joined { root }) = (&after.incident, record.event) {
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO incident_parts (root, id, identity) VALUES (?, ?, ?)")?
+            .execute(params![root.to_string(), open.incident.to_string(), identity])?;
     }
     if let Some(open) = &after.incident {
         transaction
@@ -321,6 +327,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
         attempt: None,
         incident,
         part_of: maybe_incident_id(row, "part_of")?,
+        alerts: from_maybe_json(row, "alerts")?.unwrap_or_default(),
         streak: row.get("streak")?,
         last_ended: from_maybe_json(row, "last_ended")?,
         quarantine: from_maybe_json(row, "quarantine")?,

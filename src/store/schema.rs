@@ -82,6 +82,15 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX incidents_by_root ON incidents (root) WHERE root IS NOT NULL;
     ALTER TABLE services ADD COLUMN part_of TEXT;
     ",
+    "
+    -- Announcements that nobody has taken yet, and of each outage that goes on the newest.
+    ALTER TABLE services ADD COLUMN alerts TEXT;
+
+    -- Every outage that an outage was ever part of; incidents.root is the newest.
+    CREATE TABLE incident_parts (root TEXT NOT NULL, id TEXT NOT NULL, identity TEXT NOT NULL, PRIMARY KEY (root, id, identity)) WITHOUT ROWID;
+    INSERT INTO incident_parts SELECT root, id, identity FROM incidents WHERE root IS NOT NULL;
+    DROP INDEX incidents_by_root;
+    ",
 ];
 
 /// The schema version that this program writes.

@@ -3,6 +3,7 @@
 //! A step is synchronous and awaits nothing foreign. Engine calls, probes and writes run in tasks and threads of their own,
 //! and come back as inputs.
 
+mod announce;
 mod asked;
 mod calendars;
 pub(crate) mod container;
@@ -25,7 +26,7 @@ use iaso_policy::input::{CheckResult, Input, Order, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
-use iaso_policy::time::Mono;
+use iaso_policy::time::{Mono, Now};
 use iaso_policy::{Policy, action::Answer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::validated::Config;
 use crate::engine::watch::{Update, WatchHandle};
 use crate::engine::{ContainerId, Engine};
-use crate::journal::{Entry, Listener, Subject};
+use crate::journal::{Delivered, Entry, Listener, Subject};
 use crate::orders::{Reply, Request};
 use crate::probe::address::EngineSite;
 use crate::probe::report::Verdict;
@@ -90,6 +91,8 @@ pub struct Ports {
     pub credentials: mpsc::Receiver<FromCredentials>,
     /// The configuration, whenever it was read again.
     pub rereads: mpsc::Receiver<Reread>,
+    /// Announcements that a reporter has taken.
+    pub delivered: mpsc::UnboundedReceiver<Delivered>,
     /// Hear every record.
     pub listeners: Vec<Box<dyn Listener>>,
     /// Where the picture is published.
@@ -121,6 +124,7 @@ pub struct Supervisor {
     /// Who waits for their end.
     waiting: rollouts::Waiting,
     rereads: mpsc::Receiver<Reread>,
+    delivered: mpsc::UnboundedReceiver<Delivered>,
     replies: HashMap<OrderId, oneshot::Sender<Reply>>,
     orders_taken: u64,
     calendars: Calendars,
@@ -164,6 +168,7 @@ impl Supervisor {
             credentials: ports.credentials,
             waiting: rollouts::Waiting::default(),
             rereads: ports.rereads,
+            delivered: ports.delivered,
             replies: HashMap::new(),
             orders_taken: 0,
             needs: Needs::new(Files::new(ports.tasks.clone())),
@@ -195,6 +200,7 @@ impl Supervisor {
                 Some(request) = self.orders.recv() => self.order(request),
                 Some(said) = self.credentials.recv() => self.hear_credentials(said),
                 Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
+                Some(Delivered { service, key }) = self.delivered.recv() => self.step(Input::Delivered { service, key }),
                 Some(result) = self.results.recv() => self.checked(&result),
                 read = self.needs.files.next() => self.compose_files(read),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
@@ -317,14 +323,16 @@ impl Supervisor {
         let mut refused = Vec::new();
         for action in actions.drain(..) {
             match self.judges.judge(now, &action) {
-                Ok(()) => self.carry_out(action),
+                Ok(()) => self.carry_out(now, action),
                 Err(violation) => {
                     self.broken(violation);
                     match action {
                         // It does not leave; the service holds.
                         Action::Operate(operation) => refused.push(operation),
                         // A record tells what the policy believes: keeping it from the store would make two truths of it.
-                        other => self.carry_out(other),
+                        // Nobody is told.
+                        Action::Announce(_) => {}
+                        other => self.carry_out(now, other),
                     }
                 }
             }
@@ -349,8 +357,7 @@ impl Supervisor {
         self.picture.violation(violation.law);
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "an action is carried out once")]
-    fn carry_out(&mut self, action: Action) {
+    fn carry_out(&mut self, now: Now, action: Action) {
         match action {
             Action::Operate(operation) => self.operate(operation),
             Action::Record(record) => self.record(record),
@@ -358,6 +365,7 @@ impl Supervisor {
             Action::Look { service } => self.look(service),
             Action::Cadence { service, check, every } => self.probes.cadence(service, check, every),
             Action::Answer { order, answer } => self.answer(order, answer),
+            Action::Announce(alert) => self.announce(now, alert),
             Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
         }
     }

@@ -312,6 +312,7 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
         Event::Acknowledged { lasting: Some(lasting) } => {
             format!("a person acknowledged the outage, for {}", words::span(lasting))
         }
+        Event::Announced { key, of_host, .. } => words::announced(key, of_host),
         Event::Joined { root } => format!("its outage became part of outage {root}"),
         Event::IncidentClosed { ending, lasted } => {
             format!("the outage was over after {} ({})", words::span(lasted), ending.name())

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::action::RolloutResult;
-use iaso_policy::record::{Event, Hold, Verdict};
+use iaso_policy::alert::AlertKey;
+use iaso_policy::record::{AlertKind, Event, Hold, Verdict};
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -175,8 +176,9 @@ impl LogLines {
                 self.held.remove(&entry.subject.name);
                 Level::DEBUG
             }
+            Event::Announced { key: AlertKey { kind: AlertKind::Resolved, .. }, .. } => Level::INFO,
             Event::Quarantined { .. } | Event::StormBegan { .. } => Level::ERROR,
-            Event::IncidentOpened { .. } | Event::ChargedForGap { .. } => Level::WARN,
+            Event::IncidentOpened { .. } | Event::ChargedForGap { .. } | Event::Announced { .. } => Level::WARN,
             Event::EngineRestarted { looping, .. } => {
                 if looping {
                     Level::WARN
@@ -195,7 +197,7 @@ impl LogLines {
                 result: RolloutResult::Left(_) | RolloutResult::Failed(_) | RolloutResult::Refused(_),
                 ..
             } => Level::WARN,
-            Event::Reserved { .. } | Event::GivenBack { .. } => Level::DEBUG,
+            Event::Reserved { .. } | Event::GivenBack { .. } | Event::Delivered { .. } => Level::DEBUG,
             Event::Health { .. } | Event::Settled | Event::SeenRunning | Event::Proven { .. } => Level::DEBUG,
             Event::IncidentClosed { .. }
             | Event::Begun { .. }
@@ -303,6 +305,7 @@ impl Fields {
             Event::RolloutSkipped { reason, .. } => Self { reason: reason.map(Hold::name), ..none },
             Event::RolloutEnded { result, .. } => Self { reason: Some(result.name()), ..none },
             Event::Unheld { reason } => Self { reason: Some(reason.name()), ..none },
+            Event::Announced { reason, .. } => Self { reason: reason.map(Hold::name), ..none },
             Event::StormBegan { .. } => Self { reason: Some(Hold::MassFailure.name()), ..none },
             Event::Released { by } => Self { reason: Some(by.name()), ..none },
             _ => none,
@@ -366,6 +369,8 @@ fn message(entry: &Entry) -> String {
             None => "the outage is acknowledged by a person".to_owned(),
         },
         Event::Joined { root } => format!("its outage is part of outage {root}, of something that it needs"),
+        Event::Announced { key, of_host, .. } => words::announced(key, of_host),
+        Event::Delivered { key } => format!("a reporter has taken {key}"),
         Event::EngineRestarted { recently, looping } => {
             let verdict = if looping { ": it loops" } else { "" };
             format!("the engine restarted it, {recently} times within ten minutes{verdict}")

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::action::{RolloutResult, Trouble};
+use iaso_policy::alert::AlertKey;
 use iaso_policy::input::Outcome;
-use iaso_policy::record::{Hold, Verdict};
+use iaso_policy::record::{AlertKind, Hold, Verdict};
 use iaso_policy::spec::Step;
 
 /// What so many failures at once mean.
@@ -120,6 +121,16 @@ pub const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Superseded => "a person's order took its place",
         Verdict::Done => "it was done",
         Verdict::Dropped => "it was never carried out",
+    }
+}
+
+/// That people are told.
+pub fn announced(key: AlertKey, of_host: bool) -> String {
+    let whose = if of_host { "its host's trouble" } else { "the outage" };
+    match key.kind {
+        AlertKind::NotHealed => format!("people are told of {whose} ({key})"),
+        AlertKind::Reminder => format!("people are reminded of {whose} ({key})"),
+        AlertKind::Resolved => format!("people are told that {whose} is over ({key})"),
     }
 }
 

@@ -508,6 +508,7 @@ laws! {
     law_4_healed_means_verified = 4,
     law_5_the_operator_wins = 5,
     law_8_every_decision_has_a_reason = 8,
+    law_9_nothing_is_told_twice_or_against_the_rules = 9,
     law_11_what_a_reload_has_ended_is_left_alone = 11,
     law_16_a_check_must_have_worked_before_it_may_kill = 16,
     law_17_the_engines_own_policy_goes_first = 17,

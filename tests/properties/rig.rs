@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iaso_policy::action::{Answer, Cause, Operation, RolloutResult};
+use iaso_policy::alert::Alert;
 use iaso_policy::id::{CheckId, HostId, Identity, Instance, OrderId, RolloutId, ServiceId};
 use iaso_policy::input::{
     CheckResult, Container, EngineHealth, HostLink, Order, Outcome, RestartPolicy, Sight, State, Witness,
@@ -65,6 +66,9 @@ pub(crate) struct Rig {
     pub(crate) answers: Vec<(OrderId, Answer)>,
     /// Rollouts that are over; true: it was the undoing.
     pub(crate) rolled_out: Vec<(RolloutId, bool, RolloutResult)>,
+    pub(crate) alerts: Vec<Alert>,
+    /// Somebody takes every announcement at once.
+    pub(crate) alerts_taken: bool,
     /// The actions of the newest step.
     pub(crate) out: Vec<Action>,
     pub(crate) violations: Vec<Violation>,
@@ -98,6 +102,8 @@ impl Rig {
             operations: Vec::new(),
             answers: Vec::new(),
             rolled_out: Vec::new(),
+            alerts: Vec::new(),
+            alerts_taken: true,
             out: Vec::new(),
             violations: Vec::new(),
             looks_answered: true,
@@ -157,12 +163,21 @@ impl Rig {
                 }
                 Action::Answer { order, answer } => self.answers.push((*order, *answer)),
                 Action::RolledOut { rollout, undo, result } => self.rolled_out.push((*rollout, *undo, *result)),
+                Action::Announce(alert) => self.alerts.push(alert.clone()),
                 Action::Look { .. } | Action::Probe { .. } | Action::Cadence { .. } => {}
             }
         }
         self.violations.extend(self.judges.conclude().err());
         self.out.clone_from(&out);
         self.log.extend_from_slice(&out);
+        if self.alerts_taken {
+            for action in &out {
+                if let Action::Announce(alert) = action {
+                    self.step(Input::Delivered { service: alert.service, key: alert.key });
+                }
+            }
+            self.out.clone_from(&out);
+        }
         if self.looks_answered {
             for action in &out {
                 if let Action::Look { service } = action {

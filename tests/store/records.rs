@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iaso::policy::action::{Cause, Charge, Trouble};
+use iaso::policy::alert::AlertKey;
 use iaso::policy::id::{AttemptId, CheckId, CredentialKey, Identity, IncidentId, Instance, RolloutId, ServiceId};
 use iaso::policy::input::Outcome;
 use iaso::policy::memory::Memory;
-use iaso::policy::record::{Ending, Event, Health, Hold, Release, Verdict};
+use iaso::policy::record::{AlertKind, Ending, Event, Health, Hold, Release, Verdict};
 use iaso::policy::spec::Step;
 use iaso::policy::time::{Boot, Mono, Wall};
 use iaso::policy::{Now, Record};
@@ -120,6 +121,22 @@ fn span() -> impl Strategy<Value = Duration> {
     (0..1_000_000_u64, 0..1_000_000_000_u32).prop_map(|(secs, nanos)| Duration::new(secs, nanos))
 }
 
+fn any_alert() -> impl Strategy<Value = Event> {
+    let now = Now { mono: Mono(5), wall: Wall(-7), boot: Boot(u64::MAX) };
+    let key = (select(vec![1, u64::MAX]), select(AlertKind::ALL.to_vec()), 1..3_u32)
+        .prop_map(|(incident, kind, ordinal)| AlertKey { incident: IncidentId(incident), kind, ordinal });
+    let announced =
+        (key.clone(), any::<bool>(), option::of(select(Hold::ALL.to_vec())), option::of(select(Ending::ALL.to_vec())))
+            .prop_map(move |(key, of_host, reason, ending)| Event::Announced {
+                key,
+                opened: now,
+                of_host,
+                reason,
+                ending,
+            });
+    prop_oneof![2 => announced, 1 => key.prop_map(|key| Event::Delivered { key })]
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let credential = (select(vec![0, u64::MAX]), any::<bool>()).prop_map(|(key, undo)| Cause::Credential {
         credential: CredentialKey(key),
@@ -161,6 +178,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::MaintenanceEnded),
         1 => option::of(0_u64..9000).prop_map(|s| Event::Acknowledged { lasting: s.map(Duration::from_secs) }),
         1 => select(vec![1, u64::MAX]).prop_map(|root| Event::Joined { root: IncidentId(root) }),
+        3 => any_alert(),
         1 => Just(Event::Health { from: Health::Healthy, to: Health::Unhealthy, trouble: None }),
     ]
 }

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::alert::Outage;
 use super::storm::StormAccount;
 use crate::action::Operation;
 use crate::id::{AttemptId, HostId, Instance, ServiceId};
@@ -94,6 +95,7 @@ pub(super) struct Past {
     pub(super) ordered: Option<Mono>,
     pub(super) stop: Option<(Instance, Mono)>,
     pub(super) open: Option<AttemptId>,
+    pub(super) outage: Option<Outage>,
 }
 
 impl Account {

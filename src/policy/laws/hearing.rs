@@ -66,7 +66,9 @@ impl Judges {
                 }
             }
             Input::Finished { service, attempt, outcome } => self.hear_outcome(*service, *attempt, *outcome),
+            Input::Delivered { key, .. } => self.told.hear_delivered(*key),
             Input::Order { service, order, .. } => {
+                self.told.hear_order(*service, order);
                 // Of what is not declared any more nothing can be ordered.
                 if let Some(account) = self.services.get_mut(service).filter(|account| account.declared) {
                     match order {
@@ -99,6 +101,7 @@ impl Judges {
 
     pub(super) fn hear_definition(&mut self, id: ServiceId, spec: &ServiceSpec) {
         let past = self.past.remove(&spec.identity);
+        self.told.hear_outage(id, past.as_ref().and_then(|past| past.outage));
         let known = self.services.get(&id);
         let proven = |fingerprint: u64| {
             known.is_some_and(|account| account.proven.contains(&fingerprint))

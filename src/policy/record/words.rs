@@ -150,6 +150,18 @@ words! {
 }
 
 words! {
+    /// What is told of an outage.
+    AlertKind {
+        /// It is not healed, and asks for attention.
+        NotHealed = "not_healed",
+        /// That is still so.
+        Reminder = "reminder",
+        /// It is over.
+        Resolved = "resolved",
+    }
+}
+
+words! {
     /// Why a quarantine ended.
     Release {
         /// The service is healthy.

@@ -59,6 +59,7 @@ impl Runner<'_> {
                 self.plan(millis(every), Due::Probe(service, plan));
             }
             Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
+            Action::Announce(ref alert) => self.plan(DELIVERED_AFTER, Due::Delivered(alert.service, alert.key)),
             Action::Answer { .. } => {}
         }
     }
