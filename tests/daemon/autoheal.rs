@@ -261,7 +261,7 @@ fn a_socket_that_is_missing_at_start_or_vanishes_is_waited_for() {
 }
 
 /// What a webhook was sent; its threads end with the test's process.
-fn webhook() -> (String, Arc<Mutex<Vec<String>>>) {
+pub fn webhook() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let bodies = Arc::<Mutex<Vec<String>>>::default();

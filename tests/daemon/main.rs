@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "an executable of several files has no other public")]
 #![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
 
+mod alerts;
 mod autoheal;
 mod certificates;
 mod checks;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     let mut tests = zero::tests();
     tests.extend(loops::tests());
     tests.extend(needs::tests());
+    tests.extend(alerts::tests());
     tests.extend(compose::tests());
     tests.extend(storms::tests());
     tests.extend(denied::tests());
