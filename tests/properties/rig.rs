@@ -78,6 +78,7 @@ pub(crate) struct Rig {
     pub(crate) log: Vec<Action>,
     fleet: FleetSpec,
     lives: i64,
+    kills: u64,
 }
 
 impl Rig {
@@ -110,6 +111,7 @@ impl Rig {
             log: Vec::new(),
             fleet,
             lives: at,
+            kills: 0,
         }
     }
 
@@ -359,7 +361,9 @@ impl Rig {
         let services = self.memory.values().cloned().collect();
         let restored = Restored { store_up: true, intact: true, clean, last: self.newest, services };
         self.clock(self.now.mono + away);
-        let seed = u64::try_from(self.now.mono.0).unwrap_or(0) << 25;
+        // No two runs have the same, also where no time passes between them or a boot's clock begins anew.
+        self.kills += 1;
+        let seed = (self.kills << 52) ^ (u64::try_from(self.now.mono.0).unwrap_or(0) << 25);
         self.policy = Policy::restore(self.fleet, seed, restored.clone(), self.now);
         self.judges = Judges::new(&self.fleet, &restored, self.now);
     }
