@@ -9,6 +9,11 @@ use crate::config::validated::Reference;
 /// A credential's fields by name.
 type Fields = BTreeMap<String, Secret>;
 
+/// The shortest value that is looked for in foreign text, in bytes.
+const SHORTEST: usize = 4;
+/// The shortest line of a value of several lines that is.
+const LINE: usize = 8;
+
 /// The values in use. Clones share one book; in one that nobody writes into, no credential has a value.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialValues(Arc<RwLock<BTreeMap<Arc<str>, Values>>>);
@@ -52,6 +57,31 @@ impl CredentialValues {
             Some(in_use) => drop(values.insert(Arc::clone(credential), Values { in_use, other })),
             None => drop(values.remove(credential)),
         }
+    }
+
+    /// A text in which no value stands that Iaso keeps: in its place there is the credential's name. A value of several lines is
+    /// looked for line by line as well. Of less than four characters, or of eight where it is a line of several, it is not
+    /// looked for, since any text has such.
+    pub fn hide(&self, text: &str) -> String {
+        let values = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known: Vec<(&str, &Arc<str>)> = Vec::new();
+        for (credential, values) in values.iter() {
+            for secret in values.other.iter().chain([&values.in_use]).flat_map(BTreeMap::values) {
+                let whole = secret.expose().trim();
+                let lines = whole.lines().map(str::trim).filter(|line| line.len() >= LINE && *line != whole);
+                let sought = Some(whole).filter(|whole| whole.len() >= SHORTEST).into_iter().chain(lines);
+                known.extend(sought.map(|value| (value, credential)));
+            }
+        }
+        // One that holds another is sought before it.
+        known.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        let mut text = text.to_owned();
+        for (value, credential) in known {
+            if text.contains(value) {
+                text = text.replace(value, &format!("[credential {credential}]"));
+            }
+        }
+        text
     }
 
     /// What a reference stands for at this moment.

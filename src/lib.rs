@@ -1,6 +1,6 @@
 //! Iaso, a self-healing daemon for container hosts.
 //!
-//! Dependencies point one way: `main -> cli -> app -> supervisor -> edges -> config -> policy`. Edges (`credentials`, `engine`,
+//! Dependencies point one way: `main -> cli -> app -> supervisor -> edges -> config -> policy`. Edges (`credentials`, `engine`, `evidence`,
 //! `probe`, `report`, `schedule`, `store`, `api`, `telemetry`) do not name each other; `app` wires them, and all may use `system`. `sim` and `demo` may be
 //! named by the commands and tests that run them, and by nothing else. A test reads the sources and holds these arrows.
 
@@ -15,6 +15,7 @@ pub mod in_use;
 pub mod journal;
 pub mod orders;
 pub mod probe;
+pub mod redact;
 pub mod report;
 pub mod rollouts;
 pub mod schedule;

@@ -1,12 +1,10 @@
 //! What may be told of a program's end. People need its words; programs print secrets. So only one short line is told, and
 //! none that looks as if it held one.
 
+use crate::redact::{may_hold_a_secret, printable};
+
 /// The most characters of a line that are told.
 const LINE: usize = 100;
-
-/// What stands beside a secret, in lower case.
-const SECRETIVE: [&str; 10] =
-    ["password", "passwd", "pwd=", "secret", "token", "apikey", "api_key", "api-key", "authorization", "bearer "];
 
 /// How a program ended, and the last line of what it printed.
 pub(super) fn words(code: i64, output: &str) -> String {
@@ -23,20 +21,6 @@ pub(super) fn words(code: i64, output: &str) -> String {
     }
 }
 
-/// A line without what moves the cursor or hides text.
-fn printable(line: &str) -> String {
-    let kept: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    kept.trim().to_owned()
-}
-
-/// It names one, or shows a URL with a user's password.
-fn may_hold_a_secret(line: &str) -> bool {
-    let lower = line.to_lowercase();
-    let mut urls = lower.split("://").skip(1);
-    SECRETIVE.iter().any(|word| lower.contains(word))
-        || urls.any(|rest| rest.split(['/', ' ', '"', '\'']).next().is_some_and(|host| host.contains('@')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,7 +29,7 @@ mod tests {
     fn the_last_line_is_told_short_and_printable() {
         assert_eq!(words(0, ""), "exit code 0, and it printed nothing");
         assert_eq!(words(2, "starting\nno response\r\n\n \n"), "exit code 2: no response");
-        assert_eq!(words(1, "\u{1b}[2Jred\u{7}"), "exit code 1: [2Jred");
+        assert_eq!(words(1, "\u{1b}[2Jred\u{7}"), "exit code 1: red");
         let told = words(1, &"\u{e9}".repeat(5000));
         assert_eq!(told.chars().count(), "exit code 1: ...".len() + LINE);
     }

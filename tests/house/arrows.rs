@@ -4,10 +4,12 @@ use crate::Sources;
 use crate::modules::{Reference, Walk, walk};
 
 /// One folder per foreign system or duty. They do not name each other.
-const EDGES: [&str; 8] = ["api", "credentials", "engine", "probe", "report", "schedule", "store", "telemetry"];
+const EDGES: [&str; 9] =
+    ["api", "credentials", "engine", "evidence", "probe", "report", "schedule", "store", "telemetry"];
 
 /// What the edges, the supervisor and all above them share. `system` serves every edge and names none.
-const SHARED: [&str; 8] = ["config", "in_use", "journal", "orders", "policy", "rollouts", "snapshot", "system"];
+const SHARED: [&str; 10] =
+    ["config", "in_use", "incidents", "journal", "orders", "policy", "redact", "rollouts", "snapshot", "system"];
 
 /// The map: what a module of the root crate may name besides itself; none for a module that has no place in it.
 fn may_name(module: &str) -> Option<Vec<&'static str>> {
@@ -20,9 +22,12 @@ fn may_name(module: &str) -> Option<Vec<&'static str>> {
         "sim" => [&SHARED[..], &["engine", "probe", "store", "supervisor"]].concat(),
         // It holds the trait and the handles of those that it drives, and never a library of theirs.
         "supervisor" => [&SHARED[..], &["engine", "probe", "schedule", "store"]].concat(),
-        "api" | "credentials" | "engine" | "probe" | "report" | "schedule" | "store" | "telemetry" => SHARED.to_vec(),
+        "api" | "credentials" | "engine" | "evidence" | "probe" | "report" | "schedule" | "store" | "telemetry" => {
+            SHARED.to_vec()
+        }
         "journal" => vec!["config", "policy", "rollouts"],
-        "in_use" | "orders" | "rollouts" | "snapshot" | "system" => vec!["config", "policy"],
+        "redact" => vec!["config", "in_use"],
+        "in_use" | "incidents" | "orders" | "rollouts" | "snapshot" | "system" => vec!["config", "policy"],
         "config" => vec!["policy"],
         _ => return None,
     })
