@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod demo;
 pub mod engine;
 pub mod in_use;
+pub mod incidents;
 pub mod journal;
 pub mod orders;
 pub mod probe;

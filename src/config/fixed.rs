@@ -21,7 +21,7 @@ impl Config {
             inherited: _,
         } = self;
         // The last two come from the environment, which does not change while the daemon runs.
-        let Daemon { data_dir, socket, log, shutdown_grace } = daemon;
+        let Daemon { data_dir, socket, log, shutdown_grace, history } = daemon;
         let Log { level: _, format, file } = log;
         let Api { listen } = api;
         let mut changed = Vec::new();
@@ -31,6 +31,7 @@ impl Config {
         differs(*format != other.daemon.log.format, "daemon.log.format");
         differs(*file != other.daemon.log.file, "daemon.log.file");
         differs(*shutdown_grace != other.daemon.shutdown_grace, "daemon.shutdown_grace");
+        differs(*history != other.daemon.history, "daemon.history");
         let gone = hosts.iter().filter(|host| !other.hosts.contains(host));
         let new = other.hosts.iter().filter(|host| !hosts.contains(host));
         let mut names: Vec<&str> = gone.chain(new).map(|host| host.name.as_str()).collect();
@@ -67,7 +68,7 @@ mod tests {
         let before = config("[hosts.local]\nurl = 'unix:///a'\n[hosts.nas]\nurl = 'tcp://127.0.0.1:2375'\n");
         assert_eq!(before.fixed_keys_changed(&before), Vec::<String>::new());
         let all = config(
-            "[daemon]\ndata_dir = '/d'\nsocket = '/s'\nshutdown_grace = '9s'\nlog = { format = 'text', level = 'warn', file = '/l' }\n\
+            "[daemon]\ndata_dir = '/d'\nsocket = '/s'\nshutdown_grace = '9s'\nhistory = { keep = '1d' }\nlog = { format = 'text', level = 'warn', file = '/l' }\n\
              [hosts.local]\nurl = 'unix:///a'\n[hosts.nas]\nurl = 'tcp://127.0.0.1:2376'\n[hosts.new]\nurl = 'unix:///n'\n\
              [api]\nlisten = '127.0.0.1:1'\n[defaults]\ninterval = '7s'\n[discovery]\nenabled = false\n\
              [recovery]\nmax_concurrent = 1\n[services.web]\nhost = 'local'\ncontainer = 'web'\n",
@@ -78,6 +79,7 @@ mod tests {
             "daemon.log.format",
             "daemon.log.file",
             "daemon.shutdown_grace",
+            "daemon.history",
             "hosts.nas",
             "hosts.new",
             "api.listen",

@@ -3,10 +3,12 @@
 
 pub(super) mod checks;
 pub(super) mod credentials;
+mod daemon;
 mod maintenance;
 
 use checks::{CHECKS, LABEL_CHECKS};
 use credentials::{CREDENTIALS, VAULT};
+use daemon::DAEMON;
 use maintenance::MAINTENANCE;
 
 use Sample::{Commented, Default, Hidden, Named, Section, Unset};
@@ -204,26 +206,6 @@ pub(super) static ROOT: &[Key] = &[
     key("api", Kind::Table(API), Section, "what is served over HTTP"),
 ];
 
-static DAEMON: &[Key] = &[
-    key("data_dir", Kind::Text, Default("\"/var/lib/iaso\""), "where its database lives; $STATE_DIRECTORY wins"),
-    key("socket", Kind::Text, Default("\"/run/iaso/iaso.sock\""), "the Unix socket of the command line"),
-    key(
-        "log",
-        Kind::Table(LOG),
-        Default("{ level = \"info\", format = \"auto\" }"),
-        "error | warn | info | debug | trace; auto (text to a terminal, else json) | json | text; file = \"PATH\" keeps them \
-         as well, put aside at 10 MiB, five of these kept",
-    ),
-    key("shutdown_grace", Kind::Duration(SECOND, HOUR), Default("\"8s\""), "under the 10 s of `docker stop`"),
-    key("allow_commands", Kind::Bool, Default("false"), "whether checks of type command may run programs on this host"),
-];
-
-static LOG: &[Key] = &[
-    key("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), Hidden, "the least that is logged"),
-    key("format", Kind::Word(&["auto", "json", "text"]), Hidden, "auto: text to a terminal, else json"),
-    key("file", Kind::Text, Hidden, "keeps the lines as well; put aside at 10 MiB, five of these kept"),
-];
-
 static HOST: &[Key] = &[
     key(
         "url",
@@ -277,10 +259,25 @@ const AFTER_GAP: Key = key(
 );
 const SEVERITY: Key =
     key("severity", Kind::Word(&["info", "warning", "critical"]), Default("\"warning\""), "info | warning | critical");
+const INCIDENT_LOG_LINES: Key = key(
+    "incident_log_lines",
+    Kind::Integer(0, 500),
+    Default("50"),
+    "lines of the container's log that are kept with an outage, without those that may hold a secret; 0: none",
+);
 const RECOVERY_KEY: Key = key("recovery", Kind::Table(RECOVERY), Section, "how services are healed");
 
-pub(super) static DEFAULTS: &[Key] =
-    &[INTERVAL, TIMEOUT, FAILURE_THRESHOLD, SUCCESS_THRESHOLD, START_PERIOD, LIFECYCLE, AFTER_GAP, RECOVERY_KEY];
+pub(super) static DEFAULTS: &[Key] = &[
+    INTERVAL,
+    TIMEOUT,
+    FAILURE_THRESHOLD,
+    SUCCESS_THRESHOLD,
+    START_PERIOD,
+    LIFECYCLE,
+    AFTER_GAP,
+    INCIDENT_LOG_LINES,
+    RECOVERY_KEY,
+];
 
 /// `[defaults.recovery]`, `[services.NAME.recovery]`, and the label `iaso.recovery.KEY`.
 pub(super) static RECOVERY: &[Key] = &[
@@ -402,6 +399,7 @@ static SERVICE: &[Key] = &[
     START_PERIOD,
     LIFECYCLE,
     AFTER_GAP,
+    INCIDENT_LOG_LINES,
     key("recovery", Kind::Table(RECOVERY), Unset("{ max_restarts = 3 }"), "any key of [defaults.recovery]"),
     key(
         "checks",

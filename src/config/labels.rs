@@ -128,6 +128,7 @@ pub fn read(
         after_gap: word_of(&tree, "after_gap").unwrap_or(defaults.after_gap),
         heal_exits: enabled || carried.iter().any(|key| ![AUTOHEAL, DEUNHEALTH].contains(key)),
         start_period: duration_of(&tree, "start_period").unwrap_or(defaults.start_period),
+        incident_log_lines: defaults.incident_log_lines,
     };
     Asked::Watched(Arc::new(service), reader.mistakes)
 }

@@ -16,7 +16,8 @@ use super::decode::{self, Table, duration_of, integer_of, join, number_of, text_
 use super::references::References;
 use super::report::Report;
 use super::validated::{
-    Api, Config, Daemon, Defaults, Discovery, Host, LabelMatch, Log, LogFormat, Recovery, Service, Severity, Target,
+    Api, Config, Daemon, Defaults, Discovery, History, Host, LabelMatch, Log, LogFormat, Recovery, Service, Severity,
+    Target,
 };
 use super::{host_tls, maintenance, unwise, values, vault, whole};
 
@@ -75,6 +76,15 @@ fn daemon(table: &Table, state_directory: Option<PathBuf>) -> Daemon {
             file: text_of(log, "file").map(PathBuf::from),
         },
         shutdown_grace: duration_of(table, "shutdown_grace").unwrap_or(Duration::from_secs(8)),
+        history: history(decode::table(table, "history").unwrap_or(&empty)),
+    }
+}
+
+fn history(table: &Table) -> History {
+    let default = History::default();
+    History {
+        keep: duration_of(table, "keep").unwrap_or(default.keep),
+        max_bytes: integer_of::<u64>(table, "max_mib").map_or(default.max_bytes, |mib| mib << 20),
     }
 }
 
@@ -139,6 +149,7 @@ impl Default for Defaults {
             start_period: Duration::from_secs(60),
             lifecycle: Lifecycle::Auto,
             after_gap: AfterGap::Leave,
+            incident_log_lines: 50,
             recovery: Recovery::default(),
         }
     }
@@ -161,6 +172,7 @@ fn inherited(table: &Table, base: &Defaults, recovery: Recovery) -> Defaults {
         start_period: duration_of(table, "start_period").unwrap_or(base.start_period),
         lifecycle: word_of(table, "lifecycle").unwrap_or(base.lifecycle),
         after_gap: word_of(table, "after_gap").unwrap_or(base.after_gap),
+        incident_log_lines: integer_of(table, "incident_log_lines").unwrap_or(base.incident_log_lines),
         recovery,
     }
 }
@@ -246,6 +258,7 @@ fn services(
             after_gap: own.after_gap,
             heal_exits: true,
             start_period: own.start_period,
+            incident_log_lines: own.incident_log_lines,
         };
         services.insert(name.to_owned(), Arc::new(service));
     }

@@ -111,7 +111,7 @@ fn a_mistake_reads_well() {
     assert_eq!(
         text,
         "error: daemon.shutdown_grase: unknown key \"shutdown_grase\"\n --> iaso.toml:2:2\n  |\n2 |  shutdown_grase = ****\n  |  \
-         ^^^^^^^^^^^^^^ expected data_dir, socket, log, shutdown_grace or allow_commands\n  = help: did you mean `shutdown_grace`?\n\n1 mistake"
+         ^^^^^^^^^^^^^^ expected data_dir, socket, log, shutdown_grace, history or allow_commands\n  = help: did you mean `shutdown_grace`?\n\n1 mistake"
     );
 }
 

@@ -70,6 +70,23 @@ pub struct Daemon {
     pub log: Log,
     /// How long an orderly end may take.
     pub shutdown_grace: Duration,
+    /// How long the past is kept, and how much of it.
+    pub history: History,
+}
+
+/// `[daemon] history`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// What is older goes, unless it belongs to an outage that goes on.
+    pub keep: Duration,
+    /// Of more than this the oldest goes, likewise; bytes of the store's file.
+    pub max_bytes: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(30 * 86_400), max_bytes: 256 << 20 }
+    }
 }
 
 /// `[daemon] log`.
@@ -181,6 +198,8 @@ pub struct Defaults {
     pub lifecycle: Lifecycle,
     /// What to do with what stopped in a gap.
     pub after_gap: AfterGap,
+    /// Lines of the container's log that are kept with an outage; none where zero.
+    pub incident_log_lines: u16,
     /// How services are healed.
     pub recovery: Recovery,
 }
@@ -228,6 +247,8 @@ pub struct Service {
     pub heal_exits: bool,
     /// Forgives failures of Iaso's own checks after a container's start.
     pub start_period: Duration,
+    /// Lines of the container's log that are kept with an outage; none where zero.
+    pub incident_log_lines: u16,
 }
 
 /// Which containers a service is.

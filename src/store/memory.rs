@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use iaso_policy::id::{Identity, IncidentId};
 use iaso_policy::memory::{Memory, Restored};
@@ -10,19 +11,23 @@ use iaso_policy::{Now, Record};
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, Waiting};
-use super::{StoreError, StoredIncident, StoredRecord};
+use super::{StoreError, StoredRecord};
+use crate::incidents::{Account, Evidence, Outage, Page, Wanted};
 
 /// Records that are held, at most: the oldest go first.
 const RECORDS: usize = 20_000;
 /// Incidents that are held, at most.
 const INCIDENTS: usize = 2_000;
+/// Pieces of evidence that are held, at most.
+const PIECES: usize = 500;
 
 /// What a store holds, by the definition that every store is judged by: the fold of the durable records.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     services: BTreeMap<Identity, Memory>,
     records: VecDeque<StoredRecord>,
-    incidents: VecDeque<StoredIncident>,
+    incidents: VecDeque<Outage>,
+    evidence: VecDeque<Evidence>,
     /// Every outage that each of those was ever part of.
     parts: BTreeSet<(IncidentId, IncidentId, Identity)>,
     last: Option<Now>,
@@ -36,6 +41,7 @@ impl Default for Ledger {
             services: BTreeMap::new(),
             records: VecDeque::new(),
             incidents: VecDeque::new(),
+            evidence: VecDeque::new(),
             parts: BTreeSet::new(),
             last: None,
             clean: true,
@@ -70,21 +76,25 @@ impl Ledger {
     }
 
     fn keep_incident(&mut self, identity: &Identity, before: Option<IncidentId>, record: &Record) {
-        if let (Some(id), Event::IncidentClosed { ending, .. }) = (before, record.event)
+        if let (Some(id), Event::IncidentClosed { ending, lasted }) = (before, record.event)
             && let Some(known) = self.incidents.iter_mut().rev().find(|one| one.id == id && one.identity == *identity)
         {
             known.closed = Some((record.now, ending));
+            // Kept to the millisecond.
+            known.lasted = Some(Duration::from_millis(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)));
         }
         let Some(open) = self.services.get(identity).and_then(|memory| memory.incident) else { return };
-        let now_known = StoredIncident {
+        let now_known = Outage {
             id: open.incident,
             identity: identity.clone(),
             opened: open.opened,
             trouble: open.trouble,
             attempts: open.attempts,
             failed: open.failed,
+            acknowledged: open.acknowledged,
             closed: None,
             root: open.root,
+            lasted: None,
         };
         let known = self.incidents.iter_mut().rev().find(|one| one.id == open.incident && one.identity == *identity);
         match known {
@@ -125,34 +135,69 @@ impl Ledger {
         newest_first
     }
 
-    /// An outage and its records, oldest first.
-    pub fn incident(&self, id: IncidentId) -> Option<(StoredIncident, Vec<StoredRecord>)> {
-        let found = self.incidents.iter().find(|one| one.id == id)?;
-        let records = self.records.iter().filter(|stored| stored.incident == Some(id)).cloned().collect();
-        Some((found.clone(), records))
+    /// Keeps a piece of evidence, in the place of an earlier one about the same decision.
+    pub fn keep_evidence(&mut self, piece: Evidence) {
+        let decision = |one: &Evidence| (one.incident, one.identity.clone(), one.now.wall, one.event.clone());
+        let wanted = decision(&piece);
+        match self.evidence.iter_mut().find(|one| decision(one) == wanted) {
+            Some(known) => *known = piece,
+            None => self.evidence.push_back(piece),
+        }
+        if self.evidence.len() > PIECES {
+            self.evidence.pop_front();
+        }
     }
 
     /// The outages that are, or were, part of this one, in the order in which they began.
-    pub fn incidents_within(&self, root: IncidentId) -> Vec<StoredIncident> {
-        let mut parts: Vec<StoredIncident> = self
+    pub fn incidents_within(&self, root: IncidentId) -> Vec<Outage> {
+        let mut parts: Vec<Outage> = self
             .incidents
             .iter()
             .filter(|one| self.parts.contains(&(root, one.id, one.identity.clone())))
             .cloned()
             .collect();
         parts.sort_by(|a, b| {
-            let place = |one: &StoredIncident| (one.opened.wall, one.id);
+            let place = |one: &Outage| (one.opened.wall, one.id);
             place(a).cmp(&place(b)).then_with(|| a.identity.cmp(&b.identity))
         });
         parts
     }
 
-    /// The newest `limit` outages, newest first.
-    pub fn incidents(&self, limit: usize) -> Vec<StoredIncident> {
-        let mut all: Vec<StoredIncident> = self.incidents.iter().cloned().collect();
-        all.sort_by_key(|one| std::cmp::Reverse((one.opened.wall, one.id)));
-        all.truncate(limit);
-        all
+    /// The outages that are asked for, newest first.
+    pub fn outages(&self, wanted: &Wanted) -> Page {
+        let place = |one: &Outage| (one.opened.wall, one.id);
+        let before = wanted.before.map(|id| self.incidents.iter().find(|one| one.id == id).map(place));
+        let is_wanted = |one: &&Outage| {
+            wanted.identity.as_ref().is_none_or(|identity| one.identity == *identity)
+                && (!wanted.open || one.closed.is_none())
+                && before.is_none_or(|before| before.is_some_and(|before| place(one) < before))
+        };
+        let mut all: Vec<Outage> = self.incidents.iter().filter(is_wanted).cloned().collect();
+        all.sort_by_key(|one| std::cmp::Reverse(place(one)));
+        all.truncate(wanted.limit);
+        let parts = |root: IncidentId| self.incidents_within(root).into_iter().map(move |part| (root, part));
+        let within = all.iter().flat_map(|outage| parts(outage.id)).collect();
+        Page { outages: all, within }
+    }
+
+    /// The ids of outages that begin with these digits, `limit` at most.
+    pub fn outage_ids(&self, digits: &str, limit: usize) -> Vec<IncidentId> {
+        let ids = self.incidents.iter().map(|one| one.id).filter(|id| id.to_string().starts_with(digits));
+        ids.collect::<BTreeSet<_>>().into_iter().take(limit).collect()
+    }
+
+    /// Everyone who was in an outage that is still known.
+    pub fn identities_with_outages(&self) -> Vec<Identity> {
+        self.incidents.iter().map(|one| one.identity.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// An outage and all that is kept of it.
+    pub fn account(&self, id: IncidentId) -> Option<Account> {
+        let outage = self.incidents.iter().find(|one| one.id == id)?.clone();
+        let stored: Vec<&StoredRecord> = self.records.iter().filter(|stored| stored.incident == Some(id)).collect();
+        let evidence = self.evidence.iter().filter(|piece| piece.incident == id).cloned().collect();
+        let records = stored.into_iter().map(StoredRecord::record).collect();
+        Some(Account { outage, records, evidence, within: self.incidents_within(id) })
     }
 }
 
@@ -237,6 +282,15 @@ impl Double {
 
     pub(super) fn keep(&self, identity: &Identity, record: &Record) {
         self.take(identity, record, None);
+    }
+
+    pub(super) fn keep_evidence(&self, piece: Evidence) {
+        let mut state = self.lock();
+        match state.mode {
+            _ if state.closed => {}
+            Mode::Works | Mode::WithoutFile(_) => state.ledger.keep_evidence(piece),
+            Mode::Refuses | Mode::Stalls => self.shared.drop_history(1),
+        }
     }
 
     fn take(&self, identity: &Identity, record: &Record, reply: Option<Reply>) {

@@ -21,15 +21,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use iaso_policy::id::{Identity, IncidentId};
+use iaso_policy::id::{Identity, IncidentId, ServiceId};
 use iaso_policy::memory::Restored;
-use iaso_policy::record::{Ending, Event};
+use iaso_policy::record::Event;
 use iaso_policy::{Now, Record};
 use tokio::sync::watch;
 
+use crate::config::validated::History;
+use crate::incidents::{Account, Evidence, Outage, Page, Wanted};
 use crate::system::clock::Clock;
 use memory::Double;
 use shared::Shared;
+
+/// How many ids are told that begin alike.
+const IDS: usize = 5;
 
 /// The store. Clones share it; when the last is dropped without [`Store::close`], the next start counts as unclean.
 #[derive(Debug, Clone)]
@@ -87,25 +92,11 @@ pub struct StoredRecord {
     pub event: Event,
 }
 
-/// An outage, open or closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredIncident {
-    /// Its id.
-    pub id: IncidentId,
-    /// Whose.
-    pub identity: Identity,
-    /// When it opened.
-    pub opened: Now,
-    /// What was wrong then.
-    pub trouble: iaso_policy::action::Trouble,
-    /// Automatic attempts begun within it.
-    pub attempts: u32,
-    /// Attempts that ended without healing.
-    pub failed: u32,
-    /// When and how it closed; none while it goes on.
-    pub closed: Option<(Now, Ending)>,
-    /// The newest outage of something that it needs that it is, or was, part of.
-    pub root: Option<IncidentId>,
+impl StoredRecord {
+    /// The record. The number of the service was its run's own and means nothing to a reader.
+    pub const fn record(&self) -> Record {
+        Record { now: self.now, service: ServiceId(0), incident: self.incident, event: self.event }
+    }
 }
 
 impl Store {
@@ -179,6 +170,29 @@ impl Store {
         }
     }
 
+    /// Keeps a piece of evidence behind the caller's back, in the place of an earlier one about the same decision; never blocks.
+    /// It is the first to be dropped when too much waits or the disk is full.
+    pub fn keep_evidence(&self, piece: Evidence) {
+        match &self.backend {
+            Backend::File(threads) => threads.keep_evidence(piece),
+            Backend::Memory(double) => double.keep_evidence(piece),
+        }
+    }
+
+    /// How long, and how much, history is kept from now on. A store without a file keeps a number of each.
+    pub fn retain(&self, retention: History) {
+        if let Backend::File(threads) = &self.backend {
+            threads.retain(retention);
+        }
+    }
+
+    /// Ends a little of what is too old, if anything is; that happens beside writes too, but there may be none for long.
+    pub fn prune(&self) {
+        if let Backend::File(threads) = &self.backend {
+            threads.prune();
+        }
+    }
+
     /// Whether writes succeed, now and from now on.
     pub fn status(&self) -> watch::Receiver<StoreStatus> {
         self.shared.status()
@@ -212,25 +226,50 @@ impl Store {
         }
     }
 
-    /// An outage and its records, oldest first; none when there is no such outage (any more).
+    /// The outages that are asked for, newest first, and those that are part of them.
     ///
     /// # Errors
     /// As [`Store::timeline`].
-    pub async fn incident(&self, id: IncidentId) -> Result<Option<(StoredIncident, Vec<StoredRecord>)>, StoreError> {
+    pub async fn outages(&self, wanted: Wanted) -> Result<Page, StoreError> {
         match &self.backend {
-            Backend::File(threads) => threads.read(move |connection| read::incident(connection, id)).await,
-            Backend::Memory(double) => Ok(double.ledger().incident(id)),
+            Backend::File(threads) => threads.read(move |connection| read::outages(connection, &wanted)).await,
+            Backend::Memory(double) => Ok(double.ledger().outages(&wanted)),
         }
     }
 
-    /// The newest `limit` outages, newest first.
+    /// The ids of outages that begin with these digits, a few at most.
     ///
     /// # Errors
     /// As [`Store::timeline`].
-    pub async fn incidents(&self, limit: usize) -> Result<Vec<StoredIncident>, StoreError> {
+    pub async fn outage_ids(&self, digits: &str) -> Result<Vec<IncidentId>, StoreError> {
         match &self.backend {
-            Backend::File(threads) => threads.read(move |connection| read::incidents(connection, limit)).await,
-            Backend::Memory(double) => Ok(double.ledger().incidents(limit)),
+            Backend::File(threads) => {
+                let digits = digits.to_owned();
+                threads.read(move |connection| read::ids(connection, &digits, IDS)).await
+            }
+            Backend::Memory(double) => Ok(double.ledger().outage_ids(digits, IDS)),
+        }
+    }
+
+    /// Everyone who was in an outage that is still known.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub async fn identities_with_outages(&self) -> Result<Vec<Identity>, StoreError> {
+        match &self.backend {
+            Backend::File(threads) => threads.read(read::identities).await,
+            Backend::Memory(double) => Ok(double.ledger().identities_with_outages()),
+        }
+    }
+
+    /// An outage and all that is kept of it; none when there is no such outage (any more).
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub async fn account(&self, id: IncidentId) -> Result<Option<Account>, StoreError> {
+        match &self.backend {
+            Backend::File(threads) => threads.read(move |connection| read::account(connection, id)).await,
+            Backend::Memory(double) => Ok(double.ledger().account(id)),
         }
     }
 
@@ -238,7 +277,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::timeline`].
-    pub async fn incidents_within(&self, root: IncidentId) -> Result<Vec<StoredIncident>, StoreError> {
+    pub async fn incidents_within(&self, root: IncidentId) -> Result<Vec<Outage>, StoreError> {
         match &self.backend {
             Backend::File(threads) => threads.read(move |connection| read::incidents_within(connection, root)).await,
             Backend::Memory(double) => Ok(double.ledger().incidents_within(root)),

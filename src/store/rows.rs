@@ -11,6 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, pa
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::incidents::Evidence;
+
 /// What a file held.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -35,7 +37,7 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rus
     from_maybe_json(row, column)?.ok_or_else(|| unreadable("a value, found none".into()))
 }
 
-fn from_maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+pub(super) fn from_maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| unreadable(error.into()))
 }
@@ -81,6 +83,23 @@ pub(super) fn insert_record(
             record.incident.map(|incident| incident.to_string()),
             record.event.name(),
             json(&record.event)?,
+        ])?;
+    Ok(())
+}
+
+/// Keeps a piece of evidence, in the place of an earlier one about the same decision.
+pub(super) fn write_evidence(transaction: &Transaction<'_>, piece: &Evidence) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO evidence (incident, identity, wall, kind, piece) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (incident, identity, wall, kind) DO UPDATE SET piece = excluded.piece",
+        )?
+        .execute(params![
+            piece.incident.to_string(),
+            piece.identity.as_str(),
+            piece.now.wall.0,
+            piece.event,
+            json(piece)?,
         ])?;
     Ok(())
 }

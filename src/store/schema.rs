@@ -91,6 +91,18 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO incident_parts SELECT root, id, identity FROM incidents WHERE root IS NOT NULL;
     DROP INDEX incidents_by_root;
     ",
+    "
+    -- What was seen of a broken service: a piece for each decision that is worth one, redacted before it came here.
+    CREATE TABLE evidence (
+        id INTEGER PRIMARY KEY,
+        incident TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        wall INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        piece TEXT NOT NULL,
+        UNIQUE (incident, identity, wall, kind)
+    );
+    ",
 ];
 
 /// The schema version that this program writes.

@@ -22,6 +22,8 @@ use super::rows;
 use super::shared::{Shared, Waiting};
 use super::sync::{self, Sync};
 use super::{StoreError, open};
+use crate::config::validated::History as Retention;
+use crate::incidents::Evidence;
 
 /// How often a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -91,6 +93,18 @@ impl Threads {
         } else {
             self.history.keep(write);
         }
+    }
+
+    pub(super) fn keep_evidence(&self, piece: Evidence) {
+        self.history.keep_piece(piece);
+    }
+
+    pub(super) fn retain(&self, retention: Retention) {
+        self.history.retain(retention);
+    }
+
+    pub(super) fn prune(&self) {
+        self.history.prune();
     }
 
     fn number(&self, identity: &Identity, record: &Record) -> Write {

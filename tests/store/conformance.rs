@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use iaso::incidents::{CheckSeen, ContainerSeen, Evidence, LogTail, Outage, Page, Wanted};
 use iaso::policy::Record;
 use iaso::policy::action::Trouble;
 use iaso::policy::id::{Identity, IncidentId};
@@ -14,7 +16,7 @@ use iaso::system::clock::Clock;
 use libtest_mimic::Trial;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::records::{Entry, charge, fold, hold, last, record, sequences, web};
+use crate::records::{Entry, at, charge, fold, hold, last, record, sequences, web};
 use crate::support::{Need, test};
 use crate::{Verdict, scratch, wait};
 
@@ -68,6 +70,8 @@ pub fn tests() -> Vec<Trial> {
         add("an_orderly_end_is_told_from_a_kill", an_orderly_end_is_told_from_a_kill);
         add("the_past_can_be_asked_for", the_past_can_be_asked_for);
         add("outages_that_are_part_of_one_are_found", outages_that_are_part_of_one_are_found);
+        add("outages_are_paged_and_chosen", outages_are_paged_and_chosen);
+        add("evidence_is_given_back_in_its_newest_form", evidence_is_given_back_in_its_newest_form);
         add("a_closed_store_says_so", a_closed_store_says_so);
     }
     tests
@@ -146,10 +150,9 @@ fn the_past_can_be_asked_for(make: Make) -> Verdict {
     store.keep(&web(), &opened);
     store.keep(&web(), &hold(2));
     wait(store.charge(&web(), &charge(3))).unwrap();
-    let open = wait(store.incident(id)).unwrap().unwrap().0;
+    let open = wait(store.account(id)).unwrap().unwrap().outage;
     assert_eq!((open.attempts, open.closed, open.trouble), (1, None, Trouble::Exited { code: 3 }));
-    let closed =
-        record(4, Event::IncidentClosed { ending: Ending::Healed, lasted: std::time::Duration::from_millis(3) });
+    let closed = record(4, Event::IncidentClosed { ending: Ending::Healed, lasted: Duration::from_millis(3) });
     wait(store.charge(&web(), &closed)).unwrap();
     // History is written behind: wait for it.
     let timeline = loop {
@@ -162,11 +165,13 @@ fn the_past_can_be_asked_for(make: Make) -> Verdict {
     let told: Vec<_> = timeline.iter().map(|stored| (stored.now, stored.event)).collect();
     assert_eq!(told, [opened, hold(2), charge(3), closed].map(|record| (record.now, record.event)));
     assert_eq!(wait(store.timeline(&web(), 2)).unwrap(), timeline[2..]);
-    let (incident, records) = wait(store.incident(id)).unwrap().unwrap();
-    assert_eq!(incident.closed, Some((closed.now, Ending::Healed)));
-    assert_eq!(records, timeline);
-    assert_eq!(wait(store.incidents(5)).unwrap(), [incident]);
-    assert_eq!(wait(store.incident(IncidentId(9))).unwrap(), None);
+    let account = wait(store.account(id)).unwrap().unwrap();
+    let outage = account.outage;
+    assert_eq!((outage.closed, outage.lasted), (Some((closed.now, Ending::Healed)), Some(Duration::from_millis(3))));
+    assert_eq!(account.records, [opened, hold(2), charge(3), closed]);
+    assert_eq!((account.evidence, account.within), (vec![], vec![]));
+    assert_eq!(wait(store.outages(wanted(5))).unwrap(), Page { outages: vec![outage], within: vec![] });
+    assert_eq!(wait(store.account(IncidentId(9))).unwrap(), None);
     Ok(())
 }
 
@@ -176,7 +181,7 @@ fn outages_that_are_part_of_one_are_found(make: Make) -> Verdict {
     let within = |at, id, event| Record { incident: Some(IncidentId(id)), ..record(at, event) };
     let opened = Event::IncidentOpened { trouble: Trouble::EngineUnhealthy };
     let joined = Event::Joined { root: IncidentId(7) };
-    let closed = Event::IncidentClosed { ending: Ending::Recovered, lasted: std::time::Duration::from_millis(3) };
+    let closed = Event::IncidentClosed { ending: Ending::Recovered, lasted: Duration::from_millis(3) };
     let [db, api, page] = ["db", "api", "page"].map(|name| Identity::container("local", name).unwrap());
     for (identity, record) in [
         (&db, within(1, 7, opened)),
@@ -196,8 +201,102 @@ fn outages_that_are_part_of_one_are_found(make: Make) -> Verdict {
     assert_eq!(found, [(&api, Some(IncidentId(7)), true), (&page, Some(IncidentId(8)), false)], "it lists them all");
     assert_eq!(wait(store.incidents_within(IncidentId(8))).unwrap(), parts[1..]);
     assert_eq!(wait(store.incidents_within(IncidentId(9))).unwrap(), []);
-    let of_page = wait(store.incident(IncidentId(9))).unwrap().unwrap().0;
+    let of_page = wait(store.account(IncidentId(9))).unwrap().unwrap().outage;
     assert_eq!(of_page.root, Some(IncidentId(8)));
+    assert_eq!(wait(store.account(IncidentId(7))).unwrap().unwrap().within, parts);
+    let pairs = |root: u64, parts: &[Outage]| parts.iter().map(|part| (IncidentId(root), part.clone())).collect::<Vec<_>>();
+    let all = [pairs(8, &parts[1..]), pairs(7, &parts)].concat();
+    assert_eq!(wait(store.outages(wanted(9))).unwrap().within, all, "the newest outage first");
+    Ok(())
+}
+
+/// Every outage, so many at most.
+fn wanted(limit: usize) -> Wanted {
+    Wanted { identity: None, open: false, before: None, limit }
+}
+
+/// An outage of its own for each of these services, in this order, and what was said of it.
+fn outages_are_paged_and_chosen(make: Make) -> Verdict {
+    let dir = scratch();
+    let store = make(&dir).store;
+    let named = |name: &str| Identity::container("local", name).unwrap();
+    let about = |id: u64, millis: i64, event: Event| Record { incident: Some(IncidentId(id)), ..record(millis, event) };
+    let opened = |id: u64, millis| about(id, millis, Event::IncidentOpened { trouble: Trouble::EngineUnhealthy });
+    // Two of one moment, too.
+    for (id, name, millis) in [(0xa1, "db", 10), (0xa2, "web", 20), (0xb3, "api", 20)] {
+        store.keep(&named(name), &opened(id, millis));
+    }
+    store.keep(&named("db"), &about(0xa1, 25, Event::Acknowledged { lasting: None }));
+    let closed = Event::IncidentClosed { ending: Ending::Recovered, lasted: Duration::from_millis(20) };
+    store.keep(&named("db"), &about(0xa1, 30, closed));
+    wait(store.charge(&named("db"), &opened(0xa4, 40))).unwrap();
+    let ids = |wanted: Wanted| -> Vec<u64> {
+        wait(store.outages(wanted)).unwrap().outages.into_iter().map(|outage| outage.id.0).collect()
+    };
+    assert_eq!(ids(wanted(9)), [0xa4, 0xb3, 0xa2, 0xa1]);
+    assert_eq!(ids(wanted(2)), [0xa4, 0xb3]);
+    assert_eq!(ids(Wanted { before: Some(IncidentId(0xb3)), ..wanted(9) }), [0xa2, 0xa1]);
+    let older = ids(Wanted { before: Some(IncidentId(9)), ..wanted(9) });
+    assert!(older.is_empty(), "nothing is older than what is not known: {older:x?}");
+    assert_eq!(ids(Wanted { open: true, ..wanted(9) }), [0xa4, 0xb3, 0xa2]);
+    assert_eq!(ids(Wanted { identity: Some(named("db")), ..wanted(9) }), [0xa4, 0xa1]);
+    let first = wait(store.account(IncidentId(0xa1))).unwrap().unwrap().outage;
+    assert_eq!(first.acknowledged.map(|by| by.since), Some(at(25)), "also when it is over");
+    let found = |digits: &str| wait(store.outage_ids(digits)).unwrap();
+    assert_eq!(found("00000000000000a"), [0xa1, 0xa2, 0xa4].map(IncidentId));
+    assert_eq!(found("00000000000000b3"), [IncidentId(0xb3)]);
+    assert_eq!(found("f"), []);
+    assert_eq!(wait(store.identities_with_outages()).unwrap(), [named("api"), named("db"), named("web")]);
+    Ok(())
+}
+
+/// History is written behind.
+fn until_kept(is_there: impl Fn() -> bool) {
+    while !is_there() {
+        std::thread::yield_now();
+    }
+}
+
+fn piece(millis: i64, event: &str, log: &str) -> Evidence {
+    Evidence {
+        incident: record(0, Event::Settled).incident.unwrap(),
+        identity: web(),
+        now: at(millis),
+        event: event.to_owned(),
+        checks: vec![CheckSeen {
+            name: "api".to_owned(),
+            kind: "http".to_owned(),
+            passing: Some(false),
+            failures: 3,
+            output: Some("status 500, expected 200-299".to_owned()),
+        }],
+        container: Some(ContainerSeen {
+            name: "web".to_owned(),
+            image: "shop:1".to_owned(),
+            id: "0123456789ab".to_owned(),
+            state: "exited".to_owned(),
+            exit_code: Some(137),
+            oom_killed: true,
+            healthcheck: Some((1, "\u{e9} 'quoted' \"twice\"".to_owned())),
+        }),
+        engine_error: None,
+        log: LogTail::Lines(log.to_owned()),
+    }
+}
+
+fn evidence_is_given_back_in_its_newest_form(make: Make) -> Verdict {
+    let dir = scratch();
+    let store = make(&dir).store;
+    wait(store.charge(&web(), &record(1, Event::IncidentOpened { trouble: Trouble::EngineUnhealthy }))).unwrap();
+    store.keep_evidence(piece(1, "incident_opened", "asked for"));
+    store.keep_evidence(piece(2, "operation_ended", "one\ntwo"));
+    store.keep_evidence(piece(1, "incident_opened", "came"));
+    let id = piece(0, "", "").incident;
+    let evidence = || wait(store.account(id)).unwrap().unwrap().evidence;
+    let expected = [piece(1, "incident_opened", "came"), piece(2, "operation_ended", "one\ntwo")];
+    until_kept(|| evidence() == expected);
+    wait(store.close());
+    store.keep_evidence(piece(3, "quarantined", "too late"));
     Ok(())
 }
 
