@@ -11,6 +11,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod engine;
+pub mod evidence;
 pub mod in_use;
 pub mod incidents;
 pub mod journal;

@@ -1,7 +1,7 @@
 //! The program inside the containers of the demo and of the tests: a tiny HTTP server that falls ill on order.
 //!
-//! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--once | --relapse]
-//! [--ignore-term] [--key FILE [--longest-key N]] [--uses FILE --at ADDRESS:PORT]` (`keys.rs` tells of the last four), or
+//! `iaso patient [--port N (8080; 0: any)] [--sick-after T] [--hang-after T] [--exit-after T[:CODE]] [--swell-after T] [--once |
+//! --relapse] [--says LINE]... [--ignore-term] [--key FILE [--longest-key N]] [--uses FILE --at ADDRESS:PORT]` (`keys.rs` tells of the last four), or
 //! `iaso patient --probe URL` as its HEALTHCHECK, or
 //! `iaso patient --echo`, which says what it hears. Illness lives in memory, so that a restart heals it; with `--once` the
 //! `-after` faults befall the first life only, with `--relapse` every life but the first.
@@ -75,6 +75,7 @@ struct Orders {
     uses: Option<PathBuf>,
     at: Option<SocketAddr>,
     echo: bool,
+    says: Vec<String>,
 }
 
 /// Which lives the `-after` faults befall.
@@ -92,6 +93,8 @@ enum Mood {
     Well,
     Sick,
     Hung,
+    /// It takes memory, and more.
+    Swelling,
     Leaving(u8),
 }
 
@@ -104,6 +107,8 @@ impl Orders {
                 "--port" => orders.port = value()?.parse().map_err(|_| "--port expects a number up to 65535")?,
                 "--sick-after" => orders.fate = Some((span(&value()?)?, Mood::Sick)),
                 "--hang-after" => orders.fate = Some((span(&value()?)?, Mood::Hung)),
+                "--swell-after" => orders.fate = Some((span(&value()?)?, Mood::Swelling)),
+                "--says" => orders.says.push(value()?),
                 "--exit-after" => {
                     let value = value()?;
                     let (after, code) = value.split_once(':').unwrap_or((&value, "0"));
@@ -156,6 +161,9 @@ async fn live(orders: &Orders) -> io::Result<u8> {
     };
     let fate = orders.fate.filter(|_| doomed);
     println!("serving on port {}", listener.local_addr()?.port());
+    for line in &orders.says {
+        println!("{line}");
+    }
     let (mood, mut leaving) = watch::channel(Mood::Well);
     let tasks = Tasks::new();
     let befall = async {
@@ -184,13 +192,21 @@ async fn live(orders: &Orders) -> io::Result<u8> {
                 }
             }
             changed = leaving.changed() => {
-                if let (Ok(()), Mood::Leaving(code)) = (changed, *leaving.borrow_and_update()) {
-                    return Ok(code);
+                match (changed, *leaving.borrow_and_update()) {
+                    (Ok(()), Mood::Leaving(code)) => return Ok(code),
+                    (Ok(()), Mood::Swelling) => return swell(),
+                    _ => {}
                 }
             }
             () = &mut befall => {}
         }
     }
+}
+
+/// Takes half a GiB: where that is more than it may have, the kernel ends it.
+fn swell() -> io::Result<u8> {
+    let taken: Vec<Vec<u8>> = (0..512).map(|_| vec![1; 1 << 20]).collect();
+    Err(io::Error::other(format!("{} MiB of memory were to be had", taken.len())))
 }
 
 /// What it checks, and what it uses.
@@ -251,7 +267,7 @@ async fn answer(mut stream: TcpStream, mood: &watch::Sender<Mood>, keys: &Keys) 
             match mood {
                 Mood::Hung => std::future::pending().await,
                 Mood::Sick => return stream.write_all(&response(500, "sick\n")).await,
-                Mood::Well | Mood::Leaving(_) => {}
+                Mood::Well | Mood::Swelling | Mood::Leaving(_) => {}
             }
             if let Some(user) = &keys.user
                 && !user.is_let_in().await

@@ -43,6 +43,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     get("/events", NO_WATCH, "?since=0&until=1"),
     get("/containers/json", NO_WATCH, "?limit=1"),
     get("/containers/ID/json", NO_WATCH, ""),
+    get("/containers/ID/logs", "an outage tells nothing of what its container printed", "?stdout=1&tail=0"),
     get("/_ping", "the link counts as lost whenever nothing happens for 5 s", ""),
     post("/containers/ID/start", "`start` steps, and restarts of what has ended, hold (not_permitted)"),
     post("/containers/ID/restart", "`restart` steps hold (not_permitted)"),

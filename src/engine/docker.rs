@@ -20,7 +20,7 @@ use super::exec::{self, Tail};
 use super::transport::Transport;
 use super::{
     Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError, EngineInfo, EventStream,
-    ExecOutput, events, translate,
+    ExecOutput, LastWords, events, translate,
 };
 use crate::config::secret::Secret;
 use crate::config::validated::HostAddress;
@@ -126,6 +126,13 @@ impl Docker {
         translate::detail(found).ok_or_else(|| no_engine("a container without an id or a state"))
     }
 
+    async fn last_words(&self, id: &ContainerId) -> Result<LastWords, EngineError> {
+        let mut found = self.client.inspect_container(id.as_str(), None).await.map_err(engine_error)?;
+        let healthcheck = translate::failed_healthcheck(&mut found);
+        let detail = translate::detail(found).ok_or_else(|| no_engine("a container without an id or a state"))?;
+        Ok(LastWords { detail, healthcheck })
+    }
+
     async fn change(
         &self,
         container: &ContainerId,
@@ -202,7 +209,7 @@ impl Docker {
         while let Some(piece) = output.try_next().await.map_err(engine_error)? {
             tail.push(&piece.into_bytes());
         }
-        Ok(tail.into_text())
+        Ok(tail.into_whole_lines())
     }
 }
 
@@ -257,6 +264,10 @@ impl Engine for Docker {
 
     fn denied(&self) -> BoxFuture<'_, Result<Vec<&'static Endpoint>, EngineError>> {
         denied::find(&self.transport).boxed()
+    }
+
+    fn last_words<'a>(&'a self, container: &'a ContainerId) -> BoxFuture<'a, Result<LastWords, EngineError>> {
+        self.last_words(container).boxed()
     }
 
     fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>> {

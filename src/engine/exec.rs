@@ -229,18 +229,30 @@ async fn code_of(client: &Client, exec: &str) -> Result<Option<i64>, EngineError
 pub(super) struct Tail {
     bytes: Vec<u8>,
     most: usize,
+    /// The first bytes were lost.
+    cut: bool,
 }
 
 impl Tail {
     /// At most so many.
     pub(super) fn of(most: usize) -> Self {
-        Self { bytes: Vec::new(), most }
+        Self { bytes: Vec::new(), most, cut: false }
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
         let surplus = self.bytes.len().saturating_sub(self.most);
         self.bytes.drain(..surplus);
+        self.cut |= surplus > 0;
+    }
+
+    /// Without the line whose beginning was lost: nobody could tell what its rest is.
+    pub(super) fn into_whole_lines(mut self) -> String {
+        if self.cut {
+            let end = self.bytes.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |at| at + 1);
+            self.bytes.drain(..end);
+        }
+        self.into_text()
     }
 
     pub(super) fn into_text(self) -> String {

@@ -84,7 +84,12 @@ pub trait Engine: Send + Sync {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    /// The last `lines` lines of a container's output, at most 64 KiB, both streams in order.
+    /// How a container stands, with what its HEALTHCHECK printed when it last failed, where the engine keeps that.
+    fn last_words<'a>(&'a self, container: &'a ContainerId) -> BoxFuture<'a, Result<LastWords, EngineError>> {
+        async move { Ok(LastWords { detail: self.inspect(container).await?, healthcheck: None }) }.boxed()
+    }
+
+    /// The last `lines` lines of a container's output, whole ones and at most 64 KiB, both streams in order.
     fn logs<'a>(&'a self, container: &'a ContainerId, lines: u16) -> BoxFuture<'a, Result<String, EngineError>>;
 }
 
@@ -164,6 +169,16 @@ pub struct ContainerDetail {
     pub ports: Vec<(u16, IpAddr, u16)>,
     /// What of the host it sees, by destination.
     pub mounts: Vec<Mount>,
+}
+
+/// A container, and what it had to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWords {
+    /// The container.
+    pub detail: ContainerDetail,
+    /// The code that its HEALTHCHECK returned when it last failed, and the beginning of what it printed, as far as the engine
+    /// keeps it (4 KiB). May hold secrets.
+    pub healthcheck: Option<(i64, String)>,
 }
 
 /// A file or folder of the engine's host in a container. What has no source, such as a tmpfs, is none.

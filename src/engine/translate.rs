@@ -1,5 +1,5 @@
-//! From the engine's words to ours. Whatever is missing or strange becomes the harmless value; environment variables and
-//! health logs are not taken over at all.
+//! From the engine's words to ours. Whatever is missing or strange becomes the harmless value; environment variables are not
+//! taken over at all, and of health logs only the last failure, where it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -47,6 +47,13 @@ pub(super) fn detail(found: ContainerInspectResponse) -> Option<ContainerDetail>
         network_mode: host.network_mode.unwrap_or_default(),
         mounts: mounts(found.mounts.unwrap_or_default()),
     })
+}
+
+/// What a HEALTHCHECK returned and printed when it last failed, taken out of the answer.
+pub(super) fn failed_healthcheck(found: &mut ContainerInspectResponse) -> Option<(i64, String)> {
+    let log = found.state.as_mut()?.health.as_mut()?.log.take()?;
+    let failed = log.into_iter().rev().find(|run| run.exit_code.is_some_and(|code| code != 0))?;
+    Some((failed.exit_code?, failed.output.unwrap_or_default()))
 }
 
 fn container_state(state: &Reported) -> ContainerState {

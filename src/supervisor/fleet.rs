@@ -148,7 +148,8 @@ impl Fleet {
                     news.inputs.push(Input::StopSignal { service, instance: known.instance(), at: received });
                 }
             }
-            EventAction::Stop | EventAction::Restart | EventAction::Oom => {}
+            EventAction::Oom => self.out_of_memory(host, event),
+            EventAction::Stop | EventAction::Restart => {}
         }
         news
     }
@@ -387,7 +388,7 @@ impl Fleet {
         } else if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
             // A list that came first may have told of this very start.
             if !is_alive(known.detail.state) && event.time > known.started {
-                (known.started, known.since) = (event.time, received);
+                (known.started, known.since, known.detail.oom_killed) = (event.time, received, false);
             }
             let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);
@@ -443,6 +444,7 @@ impl Fleet {
     }
 }
 
+mod oom;
 mod reload;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ mod picture;
 pub(crate) mod plan;
 mod reload;
 mod rollouts;
+mod scene;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -140,6 +141,8 @@ pub struct Supervisor {
     operations: Operations,
     /// The record of a charge whose operation follows it.
     charge: Option<Record>,
+    /// What the engine said to the operation whose end is being taken in, where that failed.
+    said: Option<scene::Said>,
     actions: Vec<Action>,
     stopping: bool,
 }
@@ -180,6 +183,7 @@ impl Supervisor {
             clock: ports.clock,
             operations: Operations::new(ports.tasks),
             charge: None,
+            said: None,
             actions: Vec::new(),
             stopping: false,
         }
@@ -267,12 +271,14 @@ impl Supervisor {
                 outcome = ?operated.outcome,
                 "{}", operated.detail
             );
+            self.said = Some(scene::Said { attempt: operation.attempt, detail: operated.detail.clone() });
         }
         self.step(Input::Finished {
             service: operation.service,
             attempt: operation.attempt,
             outcome: operated.outcome,
         });
+        self.said = None;
     }
 
     fn order(&mut self, request: Request) {
@@ -391,9 +397,13 @@ impl Supervisor {
             _ => self.store.keep(&subject.identity, &record),
         }
         let _request_id = self.operations.asked.hear(&record.event).entered();
+        let scene = self.scene(&record);
         let entry = Entry { record, subject };
         for listener in &mut self.listeners {
             listener.hear(&entry);
+            if let Some(scene) = &scene {
+                listener.hear_scene(&entry, scene);
+            }
         }
     }
 

@@ -138,6 +138,11 @@ impl Picture {
         }
     }
 
+    /// What the newest probe of a check came to.
+    pub(super) fn evidence(&self, service: ServiceId, check: &Arc<str>) -> Option<Arc<str>> {
+        self.checks.get(&(service, Arc::clone(check))).and_then(|seen| seen.evidence.clone())
+    }
+
     /// Another configuration is in force, or, with what is wrong with it, is not.
     pub(super) fn configuration(&mut self, now: Now, refused: Option<String>) {
         let up = refused.is_none();

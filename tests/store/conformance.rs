@@ -204,7 +204,8 @@ fn outages_that_are_part_of_one_are_found(make: Make) -> Verdict {
     let of_page = wait(store.account(IncidentId(9))).unwrap().unwrap().outage;
     assert_eq!(of_page.root, Some(IncidentId(8)));
     assert_eq!(wait(store.account(IncidentId(7))).unwrap().unwrap().within, parts);
-    let pairs = |root: u64, parts: &[Outage]| parts.iter().map(|part| (IncidentId(root), part.clone())).collect::<Vec<_>>();
+    let pairs =
+        |root: u64, parts: &[Outage]| parts.iter().map(|part| (IncidentId(root), part.clone())).collect::<Vec<_>>();
     let all = [pairs(8, &parts[1..]), pairs(7, &parts)].concat();
     assert_eq!(wait(store.outages(wanted(9))).unwrap().within, all, "the newest outage first");
     Ok(())
