@@ -5,6 +5,7 @@
 mod access;
 pub mod credentials;
 pub mod health;
+pub mod incidents;
 pub mod listen;
 pub mod maintenance;
 mod pings;
@@ -25,7 +26,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use iaso_policy::id::Identity;
+use iaso_policy::id::{Identity, IncidentId};
 use iaso_policy::{Now, Record};
 use tokio::sync::{mpsc, watch};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,6 +35,7 @@ use tower_http::timeout::TimeoutLayer;
 
 pub use access::Principal;
 
+use crate::incidents::{Account, Page, Wanted};
 use crate::orders;
 use crate::snapshot::{CredentialsPicture, ServiceStatus, Snapshot};
 use crate::system::clock::Clock;
@@ -69,6 +71,10 @@ pub struct ApiState {
     pub meters: Meters,
     /// Explains a service from its newest records, as JSON.
     pub explain: fn(&Snapshot, &ServiceStatus, &[Record], Now) -> serde_json::Value,
+    /// Tells of outages as JSON: of so many at most, and whether there are more.
+    pub incidents: fn(&Snapshot, &Page, usize, Now) -> serde_json::Value,
+    /// Tells all of one, likewise.
+    pub account: fn(&Snapshot, &Account, Now) -> serde_json::Value,
     /// Takes a service's ping for one of its checks.
     pub ping: Arc<Ping>,
 }
@@ -80,6 +86,21 @@ pub type Ping = dyn Fn(&str, &str) + Send + Sync;
 pub trait Timeline: Send + Sync {
     /// The newest `limit` records about `identity`, oldest first; none where they cannot be read.
     fn newest<'a>(&'a self, identity: &'a Identity, limit: usize) -> BoxFuture<'a, Vec<Record>>;
+
+    /// The outages that are asked for, newest first, and those that are part of them.
+    ///
+    /// # Errors
+    /// Like those that follow, when they cannot be read; in words.
+    fn outages(&self, wanted: Wanted) -> BoxFuture<'_, Result<Page, String>>;
+
+    /// The ids of outages that begin with these digits, a few at most.
+    fn outage_ids<'a>(&'a self, digits: &'a str) -> BoxFuture<'a, Result<Vec<IncidentId>, String>>;
+
+    /// Everyone who was in an outage that is still known.
+    fn identities_with_outages(&self) -> BoxFuture<'_, Result<Vec<Identity>, String>>;
+
+    /// An outage and all that is kept of it; none when there is no such outage (any more).
+    fn account(&self, id: IncidentId) -> BoxFuture<'_, Result<Option<Account>, String>>;
 }
 
 impl ApiState {
@@ -107,6 +128,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/services/{name}/resume", post(services::resume))
         .route("/api/v1/maintenance", get(maintenance::list).post(maintenance::start))
         .route("/api/v1/maintenance/end", post(maintenance::end))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route("/api/v1/incidents/{id}", get(incidents::one))
         .route("/api/v1/incidents/{id}/ack", post(maintenance::acknowledge))
         .route("/api/v1/credentials", get(credentials::list))
         .route("/api/v1/credentials/{name}", get(credentials::one))

@@ -1,6 +1,7 @@
 mod clients;
 mod credentials;
 mod heartbeat;
+mod incidents;
 mod maintenance;
 
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,22 @@ impl Timeline for Nothing {
     fn newest<'a>(&'a self, _: &'a Identity, _: usize) -> BoxFuture<'a, Vec<Record>> {
         async { Vec::new() }.boxed()
     }
+
+    fn outages(&self, _: Wanted) -> BoxFuture<'_, Result<Page, String>> {
+        async { Ok(Default::default()) }.boxed()
+    }
+
+    fn outage_ids<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IncidentId>, String>> {
+        async { Ok(Default::default()) }.boxed()
+    }
+
+    fn identities_with_outages(&self) -> BoxFuture<'_, Result<Vec<Identity>, String>> {
+        async { Ok(Default::default()) }.boxed()
+    }
+
+    fn account(&self, _: IncidentId) -> BoxFuture<'_, Result<Option<Account>, String>> {
+        async { Ok(Default::default()) }.boxed()
+    }
 }
 
 /// A store that never answers.
@@ -40,6 +57,22 @@ struct Hanging;
 
 impl Timeline for Hanging {
     fn newest<'a>(&'a self, _: &'a Identity, _: usize) -> BoxFuture<'a, Vec<Record>> {
+        std::future::pending().boxed()
+    }
+
+    fn outages(&self, _: Wanted) -> BoxFuture<'_, Result<Page, String>> {
+        std::future::pending().boxed()
+    }
+
+    fn outage_ids<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IncidentId>, String>> {
+        std::future::pending().boxed()
+    }
+
+    fn identities_with_outages(&self) -> BoxFuture<'_, Result<Vec<Identity>, String>> {
+        std::future::pending().boxed()
+    }
+
+    fn account(&self, _: IncidentId) -> BoxFuture<'_, Result<Option<Account>, String>> {
         std::future::pending().boxed()
     }
 }
@@ -73,6 +106,8 @@ impl Rig {
             metrics: Arc::new(|| Bytes::from_static(b"up 1\n")),
             meters: Meters::new(Clock::new()),
             explain: |_, service, _, _| json!({ "problem": format!("{} is fine", service.name) }),
+            incidents: |_, page, limit, _| json!({ "ids": page.outages.iter().map(|one| one.id.to_string()).collect::<Vec<_>>(), "limit": limit }),
+            account: |_, account, _| json!({ "id": account.outage.id.to_string() }),
             ping: Arc::new(|_, _| {}),
         };
         Self { state, snapshots, orders, pictures, kept }

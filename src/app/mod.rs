@@ -4,6 +4,7 @@ pub mod commands;
 mod containers;
 pub mod init;
 mod own;
+mod past;
 pub mod probe;
 pub mod probers;
 pub mod reload;
@@ -15,29 +16,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use iaso_policy::Record;
-use iaso_policy::id::Identity;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::listen::{Limits, Listener as Socket, serve};
-use crate::api::{ApiState, Timeline, router};
+use crate::api::{ApiState, router};
 use crate::app::containers::ServiceContainers;
+use crate::app::past::{Engines, StoreTimeline};
 use crate::app::reload::Reloads;
 use crate::config::validated::Config;
 use crate::credentials;
 use crate::engine::watch::Watch;
 use crate::engine::{ContainerId, Engine};
+use crate::evidence::{Containers, Gatherer, Keep};
 use crate::in_use::CredentialValues;
 use crate::journal::Listener;
 use crate::probe::address::EngineSite;
 use crate::probe::heartbeat::Heartbeats;
 use crate::probe::scheduler::{Prober, Scheduler};
+use crate::redact::Redactor;
 use crate::report::Reporters;
 use crate::snapshot::Snapshot;
+use crate::store::Store;
 use crate::store::flight::{self, Recorder};
-use crate::store::{Store, StoreError};
 use crate::supervisor::{HostPort, Ports, Supervisor};
 use crate::system::clock::{Clock, random_u64, stopwatch};
 use crate::system::heartbeat::Heartbeat;
@@ -45,9 +46,9 @@ use crate::system::meters::Meters;
 use crate::system::resolver::Resolver;
 use crate::system::systemd::Manager;
 use crate::system::tasks::Tasks;
-use crate::telemetry::explain;
 use crate::telemetry::logs::LogLines;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{explain, incidents};
 
 /// What an engine may tell before it has to wait for the supervisor.
 const UPDATES: usize = 4096;
@@ -146,6 +147,8 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
     });
 
     let (store, restored) = Store::open(&edges.data_dir, clock);
+    store.retain(config.daemon.history);
+    tasks.spawn("prune", tasks.stop_token().run_until_cancelled_owned(past::prune(store.clone())));
     let seed = random_u64();
     let recorder = Recorder::start(&edges.data_dir.join("flight"), seed, flight::Limits::default())
         .inspect_err(|error| tracing::warn!(%error, "no flight recorder"))
@@ -172,6 +175,11 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         // Healing matters more than telling.
         Err(error) => tracing::error!(%error, "nobody is told what is done"),
     }
+    let (keeper, redactor) = (store.clone(), Redactor::new(edges.in_use.clone()));
+    let keep: Keep = Arc::new(move |piece| keeper.keep_evidence(piece));
+    let containers: Arc<dyn Containers> = Arc::new(Engines(engines.clone()));
+    let hosts_of = engines.iter().map(|(host, _)| Arc::clone(host));
+    listeners.push(Box::new(Gatherer::start(hosts_of, &containers, &redactor, &keep, &tasks)));
     listeners.extend(edges.listeners);
     let ports = Ports {
         hosts,
@@ -225,6 +233,8 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
         metrics: Arc::new(move || metrics.exposition()),
         meters: edges.meters.clone(),
         explain: explain::explain_json,
+        incidents: incidents::list_json,
+        account: incidents::account_json,
         ping: Arc::new(move |service, check| heartbeats.ping(service, check)),
     };
     for listener in http.into_iter().chain(socket) {
@@ -295,25 +305,4 @@ fn watch_host(tasks: &Tasks, clock: Clock, engine: Arc<dyn Engine>, site: Engine
         }
     });
     HostPort { engine, watch: handle, updates: updated, site }
-}
-
-struct StoreTimeline(Store);
-
-impl Timeline for StoreTimeline {
-    fn newest<'a>(&'a self, identity: &'a Identity, limit: usize) -> BoxFuture<'a, Vec<Record>> {
-        Box::pin(async move {
-            let read: Result<_, StoreError> = self.0.timeline(identity, limit).await;
-            let records =
-                read.inspect_err(|error| tracing::warn!(%error, "the timeline cannot be read")).unwrap_or_default();
-            // The number of the service is this run's own and means nothing to a reader.
-            let service = iaso_policy::id::ServiceId(0);
-            let record = |kept: crate::store::StoredRecord| Record {
-                now: kept.now,
-                service,
-                incident: kept.incident,
-                event: kept.event,
-            };
-            records.into_iter().map(record).collect()
-        })
-    }
 }

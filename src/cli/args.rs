@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::maintenance::{self, MaintenanceAsk};
 use super::terminal::Colour;
-use super::{check, demo, generate, help, init};
+use super::{check, demo, generate, help, incidents, init};
 use crate::system::build::VERSION;
 
 /// Heals containers, and says what it did and why
@@ -153,6 +153,12 @@ pub(super) enum Ask {
         #[arg(long, conflicts_with = "output")]
         json: bool,
     },
+    /// Outages, newest first, or the whole story of one
+    ///
+    /// With an id: what was wrong and for how long, what was seen of the service (its checks, its container, the end of its log
+    /// without what may be secret), every decision with its reason, and whose outages are part of it.
+    #[command(after_help = help::INCIDENTS)]
+    Incidents(incidents::Which),
     /// Restart a service now; costs nothing of its budget
     ///
     /// Ends the service's quarantine, too. The daemon verifies what came of it as it does after a restart of its own.
@@ -198,7 +204,7 @@ pub(super) enum Ask {
     /// It is shown as acknowledged until it is over. Iaso goes on healing: `iaso pause` or `iaso maintenance` keep it from that.
     #[command(after_help = help::ACK)]
     Ack {
-        /// The service that is in it, or the outage's id
+        /// The service that is in it, or the outage's id, of which the first digits do where no other's begins with them
         #[arg(value_parser = service_name, value_name = "SERVICE|INCIDENT")]
         what: String,
         /// Only for so long: "30m", "2h", "1d"; else until it is over
@@ -322,6 +328,7 @@ impl Ask {
     pub(super) fn socket(&self) -> Option<&PathBuf> {
         let (Self::Status { connection, .. }
         | Self::Explain { connection, .. }
+        | Self::Incidents(incidents::Which { connection, .. })
         | Self::Restart { connection, .. }
         | Self::Pause { connection, .. }
         | Self::Resume { connection, .. }

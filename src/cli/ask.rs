@@ -12,7 +12,7 @@ use super::args::{Ask, Form, Output};
 use super::client::{ClientError, Daemon};
 use super::exit::Exit;
 use super::terminal::{self, Look};
-use super::{Said, credentials, json, maintenance, table};
+use super::{Said, credentials, incidents, json, maintenance, table};
 use crate::api::services::{Accepted, Services};
 use crate::app::commands;
 use crate::telemetry::explain::Explanation;
@@ -67,8 +67,9 @@ pub(super) async fn run(ask: Ask, socket: PathBuf, look: Look) -> Result<Said, C
         Ask::Explain { service, form, json: as_json, .. } => {
             let answer: Explained = hint(&daemon, &service, daemon.get(&path(&service, "")).await).await?;
             let form = if as_json { Form { output: Output::Json } } else { form };
-            said(form, &answer.explain, |explanation| table::fit_for_a_terminal(&explanation.to_string()))
+            said(form, &answer.explain, explained)
         }
+        Ask::Incidents(which) => incidents::answer(&daemon, which, look).await?,
         Ask::Restart { service, now, form, .. } => {
             let order = path(&service, &format!("/restart?now={now}"));
             let answer = hint(&daemon, &service, daemon.post(&order).await).await?;
@@ -146,7 +147,7 @@ pub(super) fn said<T: Serialize>(form: Form, answer: &T, in_words: impl FnOnce(&
 }
 
 /// The answer about a service; where there is none of this name, with the name that was probably meant.
-async fn hint<T>(daemon: &Daemon, wanted: &str, answer: Result<T, ClientError>) -> Result<T, ClientError> {
+pub(super) async fn hint<T>(daemon: &Daemon, wanted: &str, answer: Result<T, ClientError>) -> Result<T, ClientError> {
     let error = match answer {
         Err(ClientError::Refused(problem)) if problem.code == "SERVICE_NOT_FOUND" => problem,
         other => return other,
@@ -171,6 +172,15 @@ fn meant(wanted: &str, known: &Services) -> Option<String> {
         _ => return None,
     };
     Some(format!("did you mean `{nearest}`?"))
+}
+
+/// The explanation, and where there is more of it.
+fn explained(explanation: &Explanation) -> String {
+    let mut text = table::fit_for_a_terminal(&explanation.to_string());
+    if let Some(incident) = &explanation.incident {
+        let _infallible = writeln!(text, "`iaso incidents {incident}` tells all that was seen and decided.");
+    }
+    text
 }
 
 /// A container engine knows only two answers, so no daemon at all is a "no" here.

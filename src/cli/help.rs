@@ -88,6 +88,20 @@ Exit codes:
   70  the answer is not Iaso's
   77  not permitted to use the daemon's socket";
 
+pub(super) const INCIDENTS: &str = "\
+Examples:
+  iaso incidents --open
+  iaso incidents c8a4eeb99d000001
+  iaso incidents --service shop-web --limit 100 --output json | jq '.incidents[].lasted_seconds'
+
+Exit codes:
+  0   told
+  1   there is no such outage or service
+  2   the command line is wrong
+  69  no daemon answers, or its store cannot be read
+  70  the answer is not Iaso's
+  77  not permitted to use the daemon's socket";
+
 pub(super) const RESTART: &str = "\
 Example:
   iaso restart shop-web
@@ -127,6 +141,7 @@ Exit codes:
 pub(super) const ACK: &str = "\
 Examples:
   iaso ack shop-web
+  iaso ack c8a4eeb99d000001
   iaso ack shop-web --for 2h --comment 'the new disk comes at noon'
 
 Exit codes:

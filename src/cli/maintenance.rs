@@ -109,10 +109,20 @@ pub(super) async fn acknowledge(
             .incident
             .as_deref()
             .ok_or_else(|| ClientError::NoValue(format!("{what} is in no outage: there is nothing to acknowledge")))?,
-        None if known.services.iter().any(|service| service.incident.as_deref() == Some(what)) => what,
         None => {
-            let detail = format!("there is no service, and no outage that goes on, `{what}`");
-            return Err(ClientError::NoSuchService { detail, hint: None });
+            let open = known.services.iter().filter_map(|service| service.incident.as_deref());
+            let begin_so: Vec<&str> = open.filter(|id| id.starts_with(&what.to_ascii_lowercase())).collect();
+            match begin_so[..] {
+                [id] => id,
+                [] => {
+                    let detail = format!("there is no service, and no outage that goes on, `{what}`");
+                    return Err(ClientError::NoSuchService { detail, hint: None });
+                }
+                _ => {
+                    let several = format!("several outages' ids begin with `{what}`: {}", begin_so.join(", "));
+                    return Err(ClientError::NoValue(several));
+                }
+            }
         }
     };
     let order = Acknowledgement { for_seconds: lasting.map(|span| span.as_secs()), comment };

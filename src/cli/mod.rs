@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod generate;
 mod help;
+mod incidents;
 mod init;
 mod maintenance;
 mod table;

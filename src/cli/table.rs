@@ -100,12 +100,12 @@ fn widest(rows: &[[String; 4]], column: usize) -> usize {
     rows.iter().map(|row| length(&row[column])).max().unwrap_or_default()
 }
 
-fn length(text: &str) -> usize {
+pub(super) fn length(text: &str) -> usize {
     text.chars().count()
 }
 
 /// Without its end.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     let kept: String = text.chars().take(most.saturating_sub(1)).collect();
     if most == 0 { kept } else { kept + "…" }
 }

@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use iaso_policy::Record;
 use iaso_policy::action::{Answer, Trouble};
-use iaso_policy::id::{AttemptId, Identity};
+use iaso_policy::id::{AttemptId, Identity, IncidentId};
 use iaso_policy::input::Order;
-use iaso_policy::record::Hold;
+use iaso_policy::record::{Ending, Hold};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,20 +18,55 @@ use super::*;
 use crate::api::listen::{Limits, Listener, serve};
 use crate::api::services::{Services, Summary};
 use crate::api::{ApiState, Timeline, router};
+use crate::incidents::{Account, Outage, Page, Wanted};
 use crate::orders::{CredentialOrder, CredentialReply, CredentialRequest, Reply, Request};
-use crate::snapshot::example::{broken, credential, credentials, held, service, snapshot};
+use crate::snapshot::example::{INCIDENT, at, broken, credential, credentials, held, secs, service, snapshot};
 use crate::snapshot::{CredentialsPicture, Snapshot};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
 use crate::system::meters::Meters;
 use crate::system::tasks::Tasks;
 use crate::telemetry::explain::explain_json;
+use crate::telemetry::incidents::{account_json, list_json};
 
 struct Nothing;
 
 impl Timeline for Nothing {
     fn newest<'a>(&'a self, _: &'a Identity, _: usize) -> BoxFuture<'a, Vec<Record>> {
         async { Vec::new() }.boxed()
+    }
+
+    fn outages(&self, wanted: Wanted) -> BoxFuture<'_, Result<Page, String>> {
+        async move { Ok(Page { outages: vec![past(); wanted.limit.min(3)], within: Vec::new() }) }.boxed()
+    }
+
+    fn outage_ids<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IncidentId>, String>> {
+        async { Ok(vec![INCIDENT]) }.boxed()
+    }
+
+    fn identities_with_outages(&self) -> BoxFuture<'_, Result<Vec<Identity>, String>> {
+        async { Ok(vec![past().identity]) }.boxed()
+    }
+
+    fn account(&self, id: IncidentId) -> BoxFuture<'_, Result<Option<Account>, String>> {
+        let account = Account { outage: past(), records: Vec::new(), evidence: Vec::new(), within: Vec::new() };
+        async move { Ok(Some(account).filter(|_| id == INCIDENT)) }.boxed()
+    }
+}
+
+/// An outage of web that is over.
+fn past() -> Outage {
+    Outage {
+        id: INCIDENT,
+        identity: Identity::container("local", "web").unwrap(),
+        opened: at(-100),
+        trouble: Trouble::Exited { code: 7 },
+        attempts: 1,
+        failed: 0,
+        acknowledged: None,
+        closed: Some((at(-90), Ending::Healed)),
+        lasted: Some(secs(10)),
+        root: None,
     }
 }
 
@@ -68,6 +103,8 @@ impl Daemonish {
             metrics: Arc::new(Bytes::new),
             meters: Meters::new(Clock::new()),
             explain: explain_json,
+            incidents: list_json,
+            account: account_json,
             ping: Arc::new(|_, _| {}),
         };
         let tasks = Tasks::new();
@@ -249,6 +286,8 @@ async fn an_outage_is_acknowledged_by_its_service_or_its_id() {
     assert_eq!(said.text, "the outage of web is acknowledged until it is over\n");
     let said = daemon.answer(&["ack", "00000000000000ab", "--for", "3h"]).await.unwrap();
     assert_eq!(said.text, "the outage of web is acknowledged for 3 h 0 min\n");
+    let said = daemon.answer(&["ack", "00000000000000A"]).await.unwrap();
+    assert_eq!(said.text, "the outage of web is acknowledged until it is over\n", "the first digits do");
     let well = daemon.answer(&["ack", "api"]).await.unwrap_err();
     assert_eq!(
         (well.to_string(), well.exit()),
@@ -548,4 +587,24 @@ fn the_command_line_is_documented() {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == made, "docs/command-line.md is not what --help says; IASO_UPDATE_DOCS=1 writes it anew");
+}
+
+#[tokio::test]
+async fn outages_are_told_in_a_table_and_one_whole() {
+    let daemon = Daemonish::start();
+    let said = daemon.answer(&["incidents", "--limit", "1"]).await.unwrap();
+    let lines: Vec<&str> = said.text.lines().collect();
+    assert!(lines[0].starts_with("ID                SERVICE  BEGAN"), "{}", said.text);
+    assert!(lines[1].starts_with("00000000000000ab  web      2026-03-01 "), "{}", said.text);
+    assert!(lines[1].contains("10 s") && lines[1].ends_with("1         healed"), "{}", said.text);
+    assert_eq!(lines[2], "There are older ones: --limit shows more.");
+    let said = daemon.answer(&["incidents", "ab", "-o", "json"]).await.unwrap();
+    let account: serde_json::Value = serde_json::from_str(&said.text).unwrap();
+    assert_eq!((&account["service"], &account["time_to_recover_seconds"]), (&"web".into(), &10.into()));
+    let said = daemon.answer(&["incidents", "ab"]).await.unwrap();
+    assert!(said.text.starts_with("Outage 00000000000000ab of web on host local (warning): its container"), "{said:?}");
+    let unknown = daemon.answer(&["incidents", "00000000000000ff"]).await.unwrap_err();
+    assert_eq!((unknown.exit(), unknown.to_string().starts_with("there is no outage of this id")), (Exit::No, true));
+    let nobody = daemon.answer(&["incidents", "--service", "wob"]).await.unwrap_err();
+    assert_eq!((nobody.exit(), nobody.to_string().ends_with("did you mean `web`?")), (Exit::No, true));
 }

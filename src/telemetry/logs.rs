@@ -272,15 +272,15 @@ impl Listener for LogLines {
 
 /// What a program finds in a line beside its subject.
 #[derive(Default)]
-struct Fields {
-    attempt: Option<iaso_policy::id::AttemptId>,
+pub(super) struct Fields {
+    pub(super) attempt: Option<iaso_policy::id::AttemptId>,
     step: Option<&'static str>,
-    reason: Option<&'static str>,
+    pub(super) reason: Option<&'static str>,
     cause: Option<&'static str>,
 }
 
 impl Fields {
-    fn of(event: &Event) -> Self {
+    pub(super) fn of(event: &Event) -> Self {
         let none = Self::default();
         match *event {
             Event::Health { trouble, .. } => Self { reason: trouble.map(|t| t.name()), ..none },
@@ -314,7 +314,7 @@ impl Fields {
 }
 
 /// The line for people.
-fn message(entry: &Entry) -> String {
+pub(super) fn message(entry: &Entry) -> String {
     let checks = &entry.subject.checks;
     match entry.record.event {
         Event::Health { from, to, trouble } => {

@@ -15,6 +15,7 @@ mod disk;
 mod foreign;
 #[path = "../support/haproxy.rs"]
 mod haproxy;
+mod incidents;
 mod init;
 mod loops;
 mod maintenance;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     tests.extend(checks::tests());
     tests.extend(people::tests());
     tests.extend(maintenance::tests());
+    tests.extend(incidents::tests());
     tests.extend(shutdown::tests());
     tests.extend(reload::tests());
     tests.extend(systemd::tests());

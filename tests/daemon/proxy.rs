@@ -18,6 +18,8 @@ pub enum Manner {
     Failing,
     /// Answers 403 with a page of its own to whatever would change something; hands on the rest.
     ReadOnly,
+    /// Takes requests for a container's log and never answers them; hands on the rest.
+    WithoutLogs,
 }
 
 /// The proxy; its socket is gone when it is dropped.
@@ -91,6 +93,7 @@ fn serve(mut client: UnixStream, shared: &Mutex<Shared>) -> io::Result<()> {
     let length = client.read(&mut head)?;
     let head = &head[..length];
     let line = String::from_utf8_lossy(head).lines().next().unwrap_or_default().to_owned();
+    let is_for_logs = line.contains("/logs?");
     let (manner, cuts) = {
         let mut shared = shared.lock().unwrap();
         shared.asked.push(line);
@@ -109,7 +112,11 @@ fn serve(mut client: UnixStream, shared: &Mutex<Shared>) -> io::Result<()> {
         Manner::ReadOnly if head.starts_with(b"POST") => {
             return client.write_all(answer("403 Forbidden", "<h1>not here</h1>").as_bytes());
         }
-        Manner::Open | Manner::ReadOnly => {}
+        Manner::WithoutLogs if is_for_logs => {
+            shared.lock().unwrap().open.push(client.try_clone()?);
+            return io::copy(&mut client, &mut io::sink()).map(drop);
+        }
+        Manner::Open | Manner::ReadOnly | Manner::WithoutLogs => {}
     }
     let mut engine = UnixStream::connect("/var/run/docker.sock")?;
     engine.write_all(head)?;

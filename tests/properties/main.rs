@@ -22,6 +22,7 @@
 
 mod alerts;
 mod credentials;
+mod evidence;
 mod histories;
 mod maintenance;
 mod needs;
