@@ -27,7 +27,8 @@ use crate::system::tasks::Tasks;
 
 /// Waking up is what a check costs: those of one slot share one.
 const SLOT: Duration = Duration::from_millis(250);
-/// Probes under way at once. Bounds sockets and memory; far above what a slot starts.
+/// Probes of one host's services under way at once. Bounds sockets and memory; far above what a slot starts. Each host has its
+/// own: those of a dead one hang, every one of them.
 const IN_FLIGHT: usize = 256;
 /// A probe that outlives its own time limit by this much is cut.
 const OVERDUE: Duration = Duration::from_secs(1);
@@ -137,7 +138,7 @@ pub struct Scheduler {
     tasks: Tasks,
     clock: Clock,
     prober: Prober,
-    permits: Arc<Semaphore>,
+    permits: BTreeMap<HostId, Arc<Semaphore>>,
     checks: BTreeMap<Key, Check>,
     slots: Slots<Key>,
     /// Checks that wait for their first run, which a long interval must not delay.
@@ -198,7 +199,7 @@ impl Scheduler {
             tasks: tasks.clone(),
             clock,
             prober,
-            permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            permits: BTreeMap::new(),
             checks: BTreeMap::new(),
             slots: Slots::new(),
             fresh: VecDeque::new(),
@@ -307,9 +308,10 @@ impl Scheduler {
         self.runs += 1;
         let (id, planned, clock) = (self.runs, Arc::clone(&check.planned), self.clock);
         let asked = clock.mono();
+        let permits = self.permits.entry(planned.host).or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT)));
         let task = self.tasks.spawn(
             "probe",
-            probe(key.0, Arc::clone(&planned), Arc::clone(&self.prober), Arc::clone(&self.permits), clock),
+            probe(key.0, Arc::clone(&planned), Arc::clone(&self.prober), Arc::clone(permits), clock),
         );
         check.run = Some(Run { id, asked_for, task: task.abort_handle() });
         let ended = async move {

@@ -147,6 +147,23 @@ async fn hung_probes_delay_nobody_and_are_cut_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_probes_of_a_dead_host_leave_another_host_s_their_places() {
+    let (prober, _starts) = noting(|planned: Arc<Planned>| match planned.host {
+        HostId(0) => std::future::ready(passed()).boxed(),
+        _ => std::future::pending().boxed(),
+    });
+    let (_tasks, handle, mut results) = start(prober, 4096);
+    // As many as have a place, each of which hangs for all of its time.
+    let dead = |check| Planned { host: HostId(1), ..planned(check, Duration::from_secs(1)) };
+    handle.set(ServiceId(2), (0..u16::try_from(IN_FLIGHT).unwrap()).map(dead).collect());
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    handle.set(ONE, vec![planned(0, Duration::from_secs(1))]);
+    let begun = Instant::now();
+    while results.recv().await.unwrap().service != ONE {}
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_panics_is_a_failed_check_and_counted() {
     let (prober, _) = noting(|planned| match planned.check.0 {
         0 => async { panic!("a fault") }.boxed(),
