@@ -1,5 +1,6 @@
 //! The table of services: the worst first, and all of them counted at the end, where a terminal shows it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -26,20 +27,25 @@ No service is watched yet: label a container with iaso.enable=true or autoheal=t
 configuration, which `iaso init` proposes.
 ";
 
+/// What a service's line has: its name, its host where there are several, its health and for how long, what Iaso does.
+type Row = [String; 5];
+
 /// Every service, a line each; columns as wide as they need, lines no longer than the terminal.
 pub(super) fn services(status: &Status, look: Look) -> String {
     let mut text = String::new();
     let mut services: Vec<&Summary> = status.services.services.iter().collect();
     services.sort_by_key(|service| (rank(&service.health), &service.name));
-    let mut cells: Vec<[String; 4]> = services.iter().map(|service| row(service)).collect();
+    let hosts: BTreeSet<&str> = services.iter().map(|service| &*service.host).collect();
+    let mut cells: Vec<Row> = services.iter().map(|service| row(service, hosts.len() > 1)).collect();
     if cells.is_empty() {
         text.push_str(NOBODY);
     } else {
-        cells.insert(0, ["SERVICE", "HEALTH", "FOR", "IASO"].map(str::to_owned));
+        let host = if hosts.len() > 1 { "HOST" } else { "" };
+        cells.insert(0, ["SERVICE", host, "HEALTH", "FOR", "IASO"].map(str::to_owned));
         let shortened = look.width.is_some_and(|width| fit(&mut cells, width));
-        let widths: [usize; 3] = std::array::from_fn(|column| widest(&cells, column));
+        let widths: [usize; 4] = std::array::from_fn(|column| widest(&cells, column));
         for (row, at) in cells.iter().zip(0..) {
-            line(&mut text, row, widths, (look.colour && at > 0).then(|| shade(&row[1])));
+            line(&mut text, row, widths, (look.colour && at > 0).then(|| shade(&row[2])));
         }
         if shortened {
             text.push_str("Some lines were shortened to fit; `iaso status | cat` shows them whole.\n");
@@ -78,17 +84,19 @@ fn count(services: &[&Summary]) -> String {
 }
 
 /// Shortens the last column, then the names, to lines of `width` columns; whether there was need to.
-fn fit(rows: &mut [[String; 4]], width: usize) -> bool {
-    let fixed = widest(rows, 1) + widest(rows, 2) + 3 * 2;
+fn fit(rows: &mut [Row], width: usize) -> bool {
+    let host = widest(rows, 1);
+    let gaps = if host > 0 { 4 } else { 3 };
+    let fixed = host + widest(rows, 2) + widest(rows, 3) + gaps * 2;
     let room = width.saturating_sub(fixed);
-    let doing = widest(rows, 3).min(DOING);
+    let doing = widest(rows, 4).min(DOING);
     let names = room.saturating_sub(doing).max(SHORTEST_NAME).min(widest(rows, 0));
     let rest = room.saturating_sub(names);
     let mut shortened = false;
     for row in rows {
-        for (column, most) in [(0, names), (3, rest)] {
+        for (column, most) in [(0, names), (4, rest)] {
             if length(&row[column]) > most {
-                row[column] = if column == 0 { middle_out(&row[0], most) } else { cut(&row[3], most) };
+                row[column] = if column == 0 { middle_out(&row[0], most) } else { cut(&row[4], most) };
                 shortened = true;
             }
         }
@@ -96,7 +104,7 @@ fn fit(rows: &mut [[String; 4]], width: usize) -> bool {
     shortened
 }
 
-fn widest(rows: &[[String; 4]], column: usize) -> usize {
+fn widest(rows: &[Row], column: usize) -> usize {
     rows.iter().map(|row| length(&row[column])).max().unwrap_or_default()
 }
 
@@ -119,16 +127,19 @@ fn middle_out(text: &str, most: usize) -> String {
     format!("{head}…{tail}")
 }
 
-fn line(text: &mut String, row: &[String; 4], [service, health, age]: [usize; 3], shade: Option<&str>) {
+fn line(text: &mut String, row: &Row, [service, host, health, age]: [usize; 4], shade: Option<&str>) {
     let (on, off) = shade.map_or(("", ""), |shade| (shade, PLAIN));
-    let whole = format!("{:service$}  {on}{:health$}{off}  {:age$}  {}", row[0], row[1], row[2], row[3]);
+    let [name, on_host, state, since, doing] = row;
+    let on_host = if host > 0 { format!("{on_host:host$}  ") } else { String::new() };
+    let whole = format!("{name:service$}  {on_host}{on}{state:health$}{off}  {since:age$}  {doing}");
     text.push_str(whole.trim_end());
     text.push('\n');
 }
 
-fn row(service: &Summary) -> [String; 4] {
+fn row(service: &Summary, several_hosts: bool) -> Row {
     let age = words::span(Duration::from_secs(service.age_seconds));
-    [service.name.clone(), service.health.clone(), age, doing(service)].map(|cell| words::printable(&cell))
+    let host = if several_hosts { service.host.clone() } else { String::new() };
+    [service.name.clone(), host, service.health.clone(), age, doing(service)].map(|cell| words::printable(&cell))
 }
 
 /// What Iaso does about it, in a few words, and whether somebody else does something.

@@ -372,6 +372,17 @@ fn the_worst_come_first_and_all_are_counted() {
 }
 
 #[test]
+fn hosts_are_a_column_where_there_are_several() {
+    let mut status = status(&[("web", "healthy"), ("nas.db", "unknown")]);
+    assert!(!shown(&status, None).contains("HOST"));
+    status.services.services[1].host = "nas".to_owned();
+    let text = shown(&status, None);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(lines[..3], [["SERVICE", "HOST", "HEALTH"], ["nas.db", "nas", "unknown"], ["web", "local", "healthy"]]);
+    assert!(shown(&status, Some(30)).lines().take(3).all(|line| line.chars().count() <= 12 + 2 + 5 + 2 + 7 + 2 + 4));
+}
+
+#[test]
 fn lines_fit_a_narrow_terminal_and_lose_nothing_elsewhere() {
     let long = format!("shop-{}-1", "x".repeat(240));
     let other = format!("shop-{}-2", "x".repeat(240));
