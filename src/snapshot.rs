@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use iaso_policy::Now;
-use iaso_policy::id::{Identity, ServiceId};
+use iaso_policy::id::{Identity, IncidentId, ServiceId};
 use iaso_policy::view::ServiceView;
 
 use crate::config::secret::Secret;
@@ -121,6 +121,17 @@ pub struct HostStatus {
     pub denied: Vec<String>,
     /// So much failed on it at once that recovery waits: since when.
     pub storm: Option<Now>,
+    /// Its engine was lost: the incident, which goes on until the link has held again for a while.
+    pub lost: Option<LostHost>,
+}
+
+/// The incident of a host whose engine was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostHost {
+    /// Its id.
+    pub incident: IncidentId,
+    /// When the link broke.
+    pub since: Now,
 }
 
 /// One watched service.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::credentials;
 use super::services::{not_found, time};
 use super::{ApiState, Principal};
-use crate::snapshot::{ComponentStatus, Snapshot};
+use crate::snapshot::{ComponentStatus, HostStatus, Snapshot};
 use crate::system::build::VERSION;
 
 /// How Iaso, or a part of it, does its work.
@@ -86,17 +86,8 @@ pub(super) async fn health(
         ("configuration".to_owned(), component(healthy_or_degraded(&snapshot.configuration), &snapshot.configuration)),
     ]);
     for host in &snapshot.hosts {
-        let status = match (host.link.up, host.events_connected) {
-            (true, true) if host.storm.is_none() => Status::Healthy,
-            (true, _) => Status::Degraded,
-            (false, _) => Status::Unhealthy,
-        };
-        let storm = host.storm.filter(|_| host.link.up && host.events_connected).map(|since| ComponentStatus {
-            up: true,
-            since,
-            message: Some("much of it failed at once: recovery waits, or goes on one service at a time".to_owned()),
-        });
-        components.insert(format!("docker/{}", host.name), component(status, storm.as_ref().unwrap_or(&host.link)));
+        let (status, part) = host_part(host, &snapshot);
+        components.insert(format!("docker/{}", host.name), component(status, &part));
     }
     for (name, goes_through, since) in state.meters.clients() {
         let (status, message) = if goes_through {
@@ -134,6 +125,26 @@ pub(super) async fn health(
         services,
     };
     (code, Json(report)).into_response()
+}
+
+/// An engine, as far as the link to it goes, and what has befallen its host.
+fn host_part(host: &HostStatus, snapshot: &Snapshot) -> (Status, ComponentStatus) {
+    if host.link.up && host.events_connected {
+        return match host.storm {
+            None => (Status::Healthy, host.link.clone()),
+            Some(since) => {
+                let message = "much of it failed at once: recovery waits, or goes on one service at a time".to_owned();
+                (Status::Degraded, ComponentStatus { up: true, since, message: Some(message) })
+            }
+        };
+    }
+    let status = if host.link.up { Status::Degraded } else { Status::Unhealthy };
+    let Some(lost) = host.lost else { return (status, host.link.clone()) };
+    let services = snapshot.services.iter().filter(|service| service.host == host.name).count();
+    let why = host.link.message.as_deref().unwrap_or("it does not answer");
+    let message =
+        format!("{why}; the host is lost, and nobody knows how its services are ({services}): incident {}", lost.incident);
+    (status, ComponentStatus { message: Some(message), ..host.link.clone() })
 }
 
 /// 200 for a service that is healthy or degraded, else 503: for a load balancer or a monitor.

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use futures_util::FutureExt;
 use iaso_policy::action::{Answer, Trouble};
-use iaso_policy::id::AttemptId;
+use iaso_policy::id::{AttemptId, IncidentId};
 use iaso_policy::input::Order;
 use iaso_policy::record::Hold;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::secret::Secret;
 use crate::orders::Reply;
-use crate::snapshot::CheckStatus;
-use crate::snapshot::example::{broken, down, held, service, snapshot};
+use crate::snapshot::example::{broken, down, held, service, snapshot, up};
+use crate::snapshot::{CheckStatus, LostHost};
 use crate::system::meters::{Breaker, Meters};
 use crate::system::tasks::Tasks;
 
@@ -236,6 +236,24 @@ async fn a_storm_degrades_its_host() {
     let told = &health.json()["components"]["docker/local"];
     assert_eq!((health.status, &told["status"]), (StatusCode::OK, &json!("degraded")));
     assert!(told["message"].as_str().unwrap().contains("failed at once"), "{told}");
+}
+
+#[tokio::test]
+async fn a_lost_host_is_told_with_its_incident_and_is_well_as_soon_as_it_is_reached() {
+    let rig = Rig::new();
+    let told = async || rig.ask(ROOT, "GET", "/health").await.json()["components"]["docker/local"].clone();
+    rig.change(|picture| {
+        picture.hosts[0].link = down("192.0.2.7:2376: connection refused");
+        picture.hosts[0].lost = Some(LostHost { incident: IncidentId(0xcd), since: picture.at });
+    });
+    let lost = told().await;
+    assert_eq!(lost["status"], "unhealthy");
+    let message = lost["message"].as_str().unwrap();
+    assert!(message.starts_with("192.0.2.7:2376: connection refused; the host is lost"), "{message}");
+    assert!(message.ends_with("incident 00000000000000cd"), "{message}");
+    // The incident goes on for a while.
+    rig.change(|picture| picture.hosts[0].link = up());
+    assert_eq!((&told().await["status"], &told().await["message"]), (&json!("healthy"), &Value::Null));
 }
 
 #[tokio::test]

@@ -352,6 +352,12 @@ static FLEET: &[Key] = &[
         Default("\"30s\""),
         "after Iaso's start, before a verdict of its probes may lead to a restart",
     ),
+    key(
+        "host_lost_after",
+        Kind::Duration(SECOND, HOUR),
+        Default("\"30s\""),
+        "an engine that was reached, and then was not for so long, is lost: one incident of its host, which ends after four times as long",
+    ),
 ];
 
 static BUDGET: &[Key] = &[

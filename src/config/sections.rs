@@ -135,6 +135,7 @@ fn fleet(table: &Table) -> FleetSpec {
             window: duration_of(rule, "window").unwrap_or(default.mass_failure.window),
         }),
         quiet_start: duration_of(table, "quiet_start").unwrap_or(default.quiet_start),
+        host_lost_after: duration_of(table, "host_lost_after").unwrap_or(default.host_lost_after),
         ..default
     }
 }

@@ -37,7 +37,7 @@ const REMINDS: Duration = Duration::from_secs(4 * 3600);
 /// After its start Iaso first finds out how things stand.
 const LEARNS: Duration = Duration::from_secs(30);
 
-/// A host that cannot be reached for so long is told.
+/// A host that was lost, and cannot be reached for so long, is told.
 const LOST: Duration = Duration::from_secs(300);
 
 /// How loud it is that nothing is done.
@@ -76,22 +76,19 @@ impl Policy {
         }
     }
 
-    /// When a host that cannot be reached is to be told of.
+    /// When a host that was lost is to be told of.
     pub(crate) fn losses_due(&self) -> impl Iterator<Item = Mono> {
-        self.shared.hosts.iter().filter(|host| host.alert.is_none()).filter_map(|host| Some(host.down_since? + LOST))
+        self.shared.hosts.iter().filter_map(|host| host.loss_to_tell().map(|loss| loss.since + LOST))
     }
 
-    /// Tells of hosts that could not be reached for long.
+    /// Tells of hosts that have been lost for long, each under the incident of its loss.
     pub(crate) fn tell_losses(&mut self, out: &mut Vec<Action>) {
-        let now = self.now.mono;
         for place in 0..self.shared.hosts.len() {
             let host = HostId(u16::try_from(place).unwrap_or(u16::MAX));
-            let slot = &self.shared.hosts[place];
-            let Some(since) = slot.down_since.filter(|since| slot.alert.is_none() && *since + LOST <= now) else {
-                continue;
-            };
-            let (incident, opened) = (self.shared.ids.incident(), self.now.at(since));
-            self.announce_host(host, HostAlert { incident, opened, reason: Hold::HostDown }, None, out);
+            if let Some(loss) = self.shared.hosts[place].loss_to_tell().filter(|loss| loss.since + LOST <= self.now.mono) {
+                let (incident, opened) = (loss.id, self.now.at(loss.since));
+                self.announce_host(host, HostAlert { incident, opened, reason: Hold::HostDown }, None, out);
+            }
         }
     }
 

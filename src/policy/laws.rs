@@ -6,6 +6,7 @@
 mod account;
 mod alert;
 mod hearing;
+mod host;
 mod purse;
 mod root;
 mod storm;
@@ -144,9 +145,10 @@ impl Judges {
                 Ok(())
             }
             Action::Record(record) => {
+                let reached = self.law_7(record);
                 let judgement = self.judge_record(record, now);
                 self.weigh_storm(record, now.mono);
-                judgement
+                judgement.and(reached)
             }
             Action::Announce(alert) => self.law_9(alert, now.mono),
             Action::RolledOut { rollout, undo, result } => {

@@ -15,6 +15,7 @@ mod budget;
 mod check;
 pub mod credential;
 mod decide;
+mod host;
 pub mod id;
 pub mod input;
 mod intake;

@@ -278,7 +278,9 @@ impl Memory {
             | Event::RolloutSkipped { .. }
             | Event::RolloutEnded { .. }
             | Event::StormBegan { .. }
-            | Event::StormEnded { .. } => {}
+            | Event::StormEnded { .. }
+            | Event::HostLost { .. }
+            | Event::HostBack { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ use crate::action::{Action, Answer};
 use crate::backoff::Jitter;
 use crate::check::Check;
 use crate::id::{CredentialKey, HostId, Identity, ServiceId};
-use crate::input::{CheckResult, EngineHealth, HostLink, Input, Order, State};
+use crate::input::{CheckResult, EngineHealth, Input, Order, State};
 use crate::maintenance::of_everything;
 use crate::memory::{Memory, Restored};
 use crate::needs::Graph;
@@ -169,14 +169,8 @@ impl Policy {
     /// When the next [`Input::Tick`] is due; none when only news can change anything. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<Mono> {
         let rollouts = self.rollouts.iter().filter_map(|rollout| rollout.wake);
-        self.timers
-            .first()
-            .map(|(at, _)| *at)
-            .into_iter()
-            .chain(rollouts)
-            .chain(self.storms_wake())
-            .chain(self.losses_due())
-            .min()
+        let hosts = self.storms_wake().chain(self.hosts_wake()).chain(self.losses_due());
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(rollouts).chain(hosts).min()
     }
 
     /// Observations dropped so far because they were older than what was known.
@@ -258,40 +252,6 @@ impl Policy {
         });
     }
 
-    fn link(&mut self, host: HostId, link: HostLink, out: &mut Vec<Action>) {
-        let now = self.now.mono;
-        let quiet = now + self.shared.fleet.quiet_engine_start;
-        let slot = self.host_slot(host);
-        let mut engine_went_down = None;
-        match link {
-            HostLink::Down => {
-                slot.up = false;
-                slot.down_since = slot.down_since.or(Some(now));
-            }
-            HostLink::Up { engine_started } => {
-                let down_since = slot.down_since.take();
-                slot.up = true;
-                self.host_is_well(host, Hold::HostDown);
-                let slot = self.host_slot(host);
-                if engine_started {
-                    slot.quiet_until = Some(quiet);
-                    engine_went_down = Some(down_since.unwrap_or(now));
-                }
-            }
-        }
-        for id in self.ids(|service| service.spec.host == host) {
-            if self.graph.is_needed(id) {
-                self.shared.moved.insert(id);
-            }
-            self.with(id, out, |service, turn| {
-                if let Some(at) = engine_went_down {
-                    service.take_back_stop(turn, at);
-                }
-                service.review(turn, None);
-            });
-        }
-    }
-
     fn tick(&mut self, out: &mut Vec<Action>) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now.mono) {
             self.timers.remove(&(at, id));
@@ -304,6 +264,7 @@ impl Policy {
             });
         }
         self.wake_storms();
+        self.wake_hosts(out);
         self.tell_losses(out);
         // A call that never answered has given its place back.
         for place in 0..self.shared.hosts.len() {

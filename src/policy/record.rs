@@ -264,6 +264,23 @@ pub enum Event {
         /// How long it lasted.
         lasted: Duration,
     },
+    /// A host's engine can no longer be reached: nobody knows how its services are, of which this is the first. The incident is
+    /// the host's own.
+    HostLost {
+        /// The host.
+        host: HostId,
+        /// How many services it has.
+        services: u32,
+        /// For how long it has not been reached.
+        unreached: Duration,
+    },
+    /// It is reached again, and that has held for a while.
+    HostBack {
+        /// The host.
+        host: HostId,
+        /// From when it was last reached before to when it was reached again.
+        lasted: Duration,
+    },
 }
 
 impl Event {
@@ -282,6 +299,8 @@ impl Event {
                 | Self::RolloutEnded { .. }
                 | Self::StormBegan { .. }
                 | Self::StormEnded { .. }
+                | Self::HostLost { .. }
+                | Self::HostBack { .. }
         )
     }
 
@@ -321,6 +340,8 @@ impl Event {
             Self::RolloutEnded { .. } => "rollout_ended",
             Self::StormBegan { .. } => "storm_began",
             Self::StormEnded { .. } => "storm_ended",
+            Self::HostLost { .. } => "host_lost",
+            Self::HostBack { .. } => "host_back",
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct FleetSpec {
     pub quiet_start_healthcheck: Duration,
     /// The same after an engine's or a host's start, for the engine's own HEALTHCHECK verdicts too.
     pub quiet_engine_start: Duration,
+    /// An engine that could be reached, and then could not for so long, is lost: one incident of its host's.
+    pub host_lost_after: Duration,
     /// The cadence of checks on a service that fails.
     pub failing_interval: Duration,
     /// The cadence of checks and looks while an operation is verified.
@@ -68,6 +70,7 @@ impl Default for FleetSpec {
             quiet_start: secs(30),
             quiet_start_healthcheck: Duration::ZERO,
             quiet_engine_start: secs(120),
+            host_lost_after: secs(30),
             failing_interval: secs(5),
             verify_interval: secs(2),
         }

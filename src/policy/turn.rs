@@ -8,6 +8,7 @@ use crate::affected::Outage;
 use crate::announce::HostAlert;
 use crate::backoff::Jitter;
 use crate::budget::{Ledger, halved};
+use crate::host::Loss;
 use crate::id::{AttemptId, CredentialKey, HostId, IncidentId, RolloutId, ServiceId};
 use crate::maintenance::Ordered;
 use crate::record::Verdict;
@@ -134,6 +135,8 @@ impl Account {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Host {
     pub(crate) up: bool,
+    /// It was up once since Iaso's start.
+    pub(crate) reached: bool,
     /// What the store remembered of its charges has been taken in.
     pub(crate) recalled: bool,
     pub(crate) down_since: Option<Mono>,
@@ -151,6 +154,8 @@ pub(crate) struct Host {
     pub(crate) storm: Option<Storm>,
     /// Its own trouble, which was told.
     pub(crate) alert: Option<HostAlert>,
+    /// It was lost.
+    pub(crate) loss: Option<Loss>,
 }
 
 /// Ids that never repeat: the run's own part above, a count below.

@@ -95,6 +95,17 @@ pub enum Phase {
     },
 }
 
+/// The incident of a host whose engine was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostLossView {
+    /// Its id.
+    pub incident: IncidentId,
+    /// When the link broke.
+    pub since: Mono,
+    /// Since when it stands again, while it does: the incident ends once that has lasted.
+    pub back: Option<Mono>,
+}
+
 /// Why Iaso does not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

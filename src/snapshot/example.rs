@@ -35,6 +35,7 @@ pub(crate) fn snapshot() -> Snapshot {
             version: Some("29.1.0 (API 1.52)".to_owned()),
             denied: Vec::new(),
             storm: None,
+            lost: None,
         }],
         services: Vec::new(),
         waiting: Vec::new(),

@@ -14,7 +14,7 @@ use crate::engine::EngineInfo;
 use crate::engine::denied::Endpoint;
 use crate::probe::report::Verdict;
 use crate::snapshot::{
-    CheckStatus, ComponentStatus, ContainerStatus, HostStatus, ServiceStatus, Snapshot, WindowStatus,
+    CheckStatus, ComponentStatus, ContainerStatus, HostStatus, LostHost, ServiceStatus, Snapshot, WindowStatus,
 };
 use crate::store::StoreStatus;
 
@@ -75,6 +75,7 @@ impl Picture {
             version: None,
             denied: Vec::new(),
             storm: None,
+            lost: None,
         });
         Self {
             started: now,
@@ -187,6 +188,8 @@ impl Picture {
         self.ready = self.ready || self.is_ready(now, &services);
         for (host, number) in self.hosts.iter_mut().zip(0..) {
             host.storm = policy.storm_since(HostId(number)).map(|since| now.at(since));
+            let loss = policy.host_loss(HostId(number));
+            host.lost = loss.map(|loss| LostHost { incident: loss.incident, since: now.at(loss.since) });
         }
         Snapshot {
             at: now,

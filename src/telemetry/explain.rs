@@ -163,8 +163,9 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         None => facts.push(format!("There is no container of it on host {}.", service.host)),
     }
     if let Some(host) = snapshot.hosts.iter().find(|host| host.name == service.host && !host.link.up) {
+        let lost = host.lost.map(|lost| format!("; the host is lost, incident {}", lost.incident)).unwrap_or_default();
         facts.push(format!(
-            "The engine of {} has not answered {}.",
+            "The engine of {} has not answered {}{lost}.",
             host.name,
             times.since(times.now.place(host.link.since))
         ));
@@ -247,7 +248,11 @@ fn neighbours(snapshot: &Snapshot, view: &ServiceView) -> Vec<String> {
 fn tried(view: &ServiceView, timeline: &[Record], times: Times<'_>) -> Vec<Tried> {
     let outage: Option<IncidentId> = match view.incident {
         Some(incident) => Some(incident.incident),
-        None => timeline.iter().rev().find_map(|record| record.incident),
+        // Its host's incident is told of under its name where it is the first there.
+        None => timeline.iter().rev().find_map(|record| match record.event {
+            Event::HostLost { .. } | Event::HostBack { .. } => None,
+            _ => record.incident,
+        }),
     };
     let mut begun = HashMap::new();
     let mut failures = HashMap::new();

@@ -177,7 +177,7 @@ impl LogLines {
                 Level::DEBUG
             }
             Event::Announced { key: AlertKey { kind: AlertKind::Resolved, .. }, .. } => Level::INFO,
-            Event::Quarantined { .. } | Event::StormBegan { .. } => Level::ERROR,
+            Event::Quarantined { .. } | Event::StormBegan { .. } | Event::HostLost { .. } => Level::ERROR,
             Event::IncidentOpened { .. } | Event::ChargedForGap { .. } | Event::Announced { .. } => Level::WARN,
             Event::EngineRestarted { looping, .. } => {
                 if looping {
@@ -215,7 +215,8 @@ impl LogLines {
             | Event::RolloutHeld { .. }
             | Event::RolloutSkipped { .. }
             | Event::RolloutEnded { .. }
-            | Event::StormEnded { .. } => Level::INFO,
+            | Event::StormEnded { .. }
+            | Event::HostBack { .. } => Level::INFO,
         }
     }
 }
@@ -236,7 +237,7 @@ impl Listener for LogLines {
                     reason = fields.reason,
                     cause = fields.cause,
                     "{}: {}",
-                    entry.subject.name,
+                    about(entry),
                     message(entry),
                 );
             }};
@@ -307,9 +308,18 @@ impl Fields {
             Event::Unheld { reason } => Self { reason: Some(reason.name()), ..none },
             Event::Announced { reason, .. } => Self { reason: reason.map(Hold::name), ..none },
             Event::StormBegan { .. } => Self { reason: Some(Hold::MassFailure.name()), ..none },
+            Event::HostLost { .. } => Self { reason: Some(Hold::HostDown.name()), ..none },
             Event::Released { by } => Self { reason: Some(by.name()), ..none },
             _ => none,
         }
+    }
+}
+
+/// What a line for people is about: the service, or its whole host.
+fn about(entry: &Entry) -> &str {
+    match entry.record.event {
+        Event::HostLost { .. } | Event::HostBack { .. } => &entry.subject.host,
+        _ => &entry.subject.name,
     }
 }
 
@@ -395,6 +405,10 @@ pub(super) fn message(entry: &Entry) -> String {
         Event::StormBegan { failed, of, .. } => words::storm(failed, of),
         Event::StormEnded { failed, lasted, .. } => {
             format!("the storm on its host, in which {failed} services failed, is over after {}", words::span(lasted))
+        }
+        Event::HostLost { services, unreached, .. } => words::host_lost(services, unreached),
+        Event::HostBack { lasted, .. } => {
+            format!("its engine is reached again, after {}: its services are looked at anew", words::span(lasted))
         }
     }
 }

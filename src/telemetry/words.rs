@@ -17,6 +17,16 @@ pub fn storm(failed: u32, of: u32) -> String {
     )
 }
 
+/// What a host that cannot be reached means.
+pub fn host_lost(services: u32, unreached: Duration) -> String {
+    let of = if services == 1 { "its service is".to_owned() } else { format!("its {services} services are") };
+    format!(
+        "its engine has not been reached for {}: nobody knows how {of}, and nothing is done about them until it answers; look at \
+         the host, its engine and the way there",
+        span(unreached)
+    )
+}
+
 /// Why Iaso does not act, and what ends that: a full sentence for every reason.
 pub const fn hold_sentence(reason: Hold) -> &'static str {
     match reason {

@@ -24,6 +24,7 @@ mod alerts;
 mod credentials;
 mod evidence;
 mod histories;
+mod hosts;
 mod maintenance;
 mod needs;
 mod reloads;

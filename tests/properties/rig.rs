@@ -34,6 +34,11 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
     ServiceSpec::new(Identity::container("local", name).unwrap(), HOST)
 }
 
+/// The same on another host.
+pub(crate) fn spec_on(host: HostId, name: &str) -> ServiceSpec {
+    ServiceSpec::new(Identity::container(&format!("host-{}", host.0), name).unwrap(), host)
+}
+
 /// A check with the contract's defaults whose failure heals.
 pub(crate) fn check(fingerprint: u64) -> CheckSpec {
     CheckSpec {
@@ -225,6 +230,10 @@ impl Rig {
 
     pub(crate) fn link(&mut self, link: HostLink) {
         self.step(Input::Host { host: HOST, link });
+    }
+
+    pub(crate) fn link_of(&mut self, host: HostId, link: HostLink) {
+        self.step(Input::Host { host, link });
     }
 
     pub(crate) fn describe(&mut self, service: ServiceId) {

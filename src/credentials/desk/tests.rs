@@ -244,6 +244,7 @@ fn listed(now: Now) -> Snapshot {
         version: None,
         denied: Vec::new(),
         storm: None,
+        lost: None,
     };
     Snapshot { hosts: vec![host], waiting: vec!["web".into()], ..Snapshot::nothing(now) }
 }

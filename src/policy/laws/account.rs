@@ -26,6 +26,8 @@ pub(super) struct HostAccount {
     /// Whose recovery is not over.
     pub(super) recovering: BTreeSet<ServiceId>,
     pub(super) storm: Option<StormAccount>,
+    /// It was told as lost, and not yet as back.
+    pub(super) lost: bool,
 }
 
 /// What the judges know of one service.

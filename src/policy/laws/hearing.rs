@@ -26,6 +26,7 @@ impl Judges {
                 if let Some(account) = self.services.get_mut(service) {
                     account.declared = false;
                 }
+                self.hear_forgotten(*service);
             }
             Input::Needs { service, needs } => {
                 self.needs.insert(*service, needs.clone());

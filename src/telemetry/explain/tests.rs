@@ -1,11 +1,12 @@
 use iaso_policy::action::{Charge, Trouble};
-use iaso_policy::id::{CheckId, Instance, ServiceId};
+use iaso_policy::id::{CheckId, HostId, Instance, ServiceId};
 use iaso_policy::input::Outcome;
 use iaso_policy::record::{Ending, Verdict};
 use iaso_policy::spec::Step;
 use iaso_policy::view::QuarantineView;
 
 use super::*;
+use crate::snapshot::LostHost;
 use crate::snapshot::example::{at, broken, down, held, record, secs, service, snapshot};
 
 /// The whole text, in UTC.
@@ -220,6 +221,22 @@ Now: nothing (host_down, since 13:59:00 (60 s)). Its engine cannot be reached; I
 Next: nothing, until that changes.
 "
     );
+}
+
+#[test]
+fn a_lost_host_s_incident_is_named_and_is_none_of_the_service() {
+    let mut web = service("web");
+    web.view.health = Health::Unknown;
+    let mut picture = snapshot();
+    picture.hosts[0].link = down("connection refused");
+    picture.hosts[0].lost = Some(LostHost { incident: IncidentId(0xcd), since: at(-60) });
+    let attempt = AttemptId(7);
+    let mut healed = record(-90, Event::Ended { attempt, step: Step::Restart, verdict: Verdict::Healed, took: secs(9) });
+    let mut lost = record(-30, Event::HostLost { host: HostId(0), services: 1, unreached: secs(30) });
+    (healed.incident, lost.incident) = (Some(IncidentId(0xab)), Some(IncidentId(0xcd)));
+    let explained = explain(&picture, &web, &[healed, lost], at(0), &TimeZone::UTC);
+    assert!(explained.facts.iter().any(|fact| fact.ends_with("; the host is lost, incident 00000000000000cd.")));
+    assert_eq!((explained.incident, explained.tried.len()), (None, 1), "what was done about the service itself");
 }
 
 #[test]

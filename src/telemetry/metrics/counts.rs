@@ -31,6 +31,8 @@ pub(super) struct Counts {
     services: BTreeMap<Arc<str>, ServiceCounts>,
     /// By host.
     storms: BTreeMap<Arc<str>, u64>,
+    /// Likewise.
+    host_losses: BTreeMap<Arc<str>, u64>,
 }
 
 /// What was decided so far about one service.
@@ -55,6 +57,7 @@ impl Counts {
             recovered_sum: 0.0,
             services: BTreeMap::new(),
             storms: BTreeMap::new(),
+            host_losses: BTreeMap::new(),
         }
     }
 
@@ -67,8 +70,13 @@ impl Counts {
             self.recovered += 1;
             self.recovered_sum += lasted;
         }
-        if let Event::StormBegan { .. } = entry.record.event {
-            *self.storms.entry(Arc::clone(&entry.subject.host)).or_default() += 1;
+        let of_hosts = match entry.record.event {
+            Event::StormBegan { .. } => Some(&mut self.storms),
+            Event::HostLost { .. } => Some(&mut self.host_losses),
+            _ => None,
+        };
+        if let Some(counts) = of_hosts {
+            *counts.entry(Arc::clone(&entry.subject.host)).or_default() += 1;
         }
         let name = &entry.subject.name;
         let service = self.services.entry(Arc::clone(name)).or_default();
@@ -100,7 +108,7 @@ impl Counts {
     }
 
     /// The series of the services that the snapshot knows; those of the others end.
-    pub(super) fn families(&mut self, snapshot: &Snapshot) -> [MetricFamily; 4] {
+    pub(super) fn families(&mut self, snapshot: &Snapshot) -> [MetricFamily; 5] {
         let known = known(snapshot);
         self.services.retain(|name, counts| {
             known.contains(&**name) || counts.heard.is_some_and(|heard| heard > snapshot.at.mono)
@@ -119,6 +127,7 @@ impl Counts {
                 histogram(&RECOVER_BUCKETS, &self.recovered_within, self.recovered, self.recovered_sum),
             )]),
             names::STORMS.family(self.storms.iter().map(|(host, count)| ([&**host], *count as f64))),
+            names::HOST_LOSSES.family(self.host_losses.iter().map(|(host, count)| ([&**host], *count as f64))),
         ]
     }
 }

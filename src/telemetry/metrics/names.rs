@@ -53,6 +53,8 @@ metrics! {
         "From the beginning of an outage to verified health.";
     STORMS: COUNTER "iaso_storms_total" ["host"]
         "Times that so much failed on a host at once that recovery waited.";
+    HOST_LOSSES: COUNTER "iaso_host_losses_total" ["host"]
+        "Times that a host's engine was lost.";
     INCIDENTS_OPEN: GAUGE "iaso_incidents_open" ["severity"]
         "Outages that go on.";
     CREDENTIAL_AGE: GAUGE "iaso_credential_age_seconds" ["credential"]

@@ -42,6 +42,7 @@ fn history(status: &ServiceStatus, listener: &mut impl Listener) {
         Event::Ended { attempt, step, verdict: Verdict::Healed, took: secs(12) },
         Event::IncidentClosed { ending: Ending::Healed, lasted: secs(40) },
         Event::StormBegan { host: HostId(0), failed: 5, of: 8 },
+        Event::HostLost { host: HostId(0), services: 8, unreached: secs(30) },
     ] {
         listener.hear(&entry(status, event));
     }
