@@ -85,10 +85,6 @@ pub(super) async fn health(
         ("store".to_owned(), component(healthy_or_degraded(&snapshot.store), &snapshot.store)),
         ("configuration".to_owned(), component(healthy_or_degraded(&snapshot.configuration), &snapshot.configuration)),
     ]);
-    for host in &snapshot.hosts {
-        let (status, part) = host_part(host, &snapshot);
-        components.insert(format!("docker/{}", host.name), component(status, &part));
-    }
     for (name, goes_through, since) in state.meters.clients() {
         let (status, message) = if goes_through {
             (Status::Healthy, None)
@@ -98,7 +94,18 @@ pub(super) async fn health(
         let since = time(now, since);
         components.insert(name, Component { status, since, message: message.filter(|_| may_read_messages) });
     }
-    // After the clients: the session with Vault tells more than whether its calls go through.
+    // After the clients: the link to an engine, and the session with Vault, tell more than whether calls go through.
+    for host in &snapshot.hosts {
+        let (mut status, part) = host_part(host, &snapshot);
+        let name = format!("docker/{}", host.name);
+        let changes = components.remove(&name).filter(|changes| changes.status == Status::Unhealthy);
+        if let Some(changes) = changes.filter(|_| status == Status::Healthy) {
+            status = Status::Degraded;
+            components.insert(name, Component { status, ..changes });
+        } else {
+            components.insert(name, component(status, &part));
+        }
+    }
     let credentials = state.credentials();
     if let Some(vault) = &credentials.vault {
         components.insert("vault".to_owned(), component(credentials::vault_health(vault), &vault.link));
@@ -142,8 +149,10 @@ fn host_part(host: &HostStatus, snapshot: &Snapshot) -> (Status, ComponentStatus
     let Some(lost) = host.lost else { return (status, host.link.clone()) };
     let services = snapshot.services.iter().filter(|service| service.host == host.name).count();
     let why = host.link.message.as_deref().unwrap_or("it does not answer");
-    let message =
-        format!("{why}; the host is lost, and nobody knows how its services are ({services}): incident {}", lost.incident);
+    let message = format!(
+        "{why}; the host is lost, and nobody knows how its services are ({services}): incident {}",
+        lost.incident
+    );
     (status, ComponentStatus { message: Some(message), ..host.link.clone() })
 }
 

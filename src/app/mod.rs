@@ -44,6 +44,7 @@ use crate::system::clock::{Clock, random_u64, stopwatch};
 use crate::system::heartbeat::Heartbeat;
 use crate::system::meters::Meters;
 use crate::system::resolver::Resolver;
+use crate::system::retry::Client;
 use crate::system::systemd::Manager;
 use crate::system::tasks::Tasks;
 use crate::telemetry::logs::LogLines;
@@ -157,7 +158,11 @@ pub async fn run(config: Config, edges: Edges, shutdown: impl Future<Output = ()
     let probes = Scheduler::start(&tasks, clock, edges.prober, results);
     let names = config.hosts.iter().map(|host| Arc::from(host.name.as_str()));
     let engines: Vec<_> = names.zip(edges.engines.iter().map(|(engine, _)| Arc::clone(engine))).collect();
-    let hosts = edges.engines.into_iter().map(|(engine, site)| watch_host(&tasks, clock, engine, site)).collect();
+    let watched = config.hosts.iter().zip(edges.engines).map(|(host, (engine, site))| {
+        let breaker = Arc::new(Client::new(&format!("docker/{}", host.name), edges.meters.clone()));
+        watch_host(&tasks, clock, engine, breaker, site)
+    });
+    let hosts = watched.collect();
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (rereads, reread) = mpsc::channel(1);
     let (to_supervisor, from_credentials) = mpsc::channel(CREDENTIALS);
@@ -294,15 +299,21 @@ fn death<E: std::fmt::Display>(ended: Result<Result<(), crate::system::tasks::Pa
 }
 
 /// Starts the watch over an engine; it is made anew should it panic.
-fn watch_host(tasks: &Tasks, clock: Clock, engine: Arc<dyn Engine>, site: EngineSite) -> HostPort {
+fn watch_host(
+    tasks: &Tasks,
+    clock: Clock,
+    engine: Arc<dyn Engine>,
+    breaker: Arc<Client>,
+    site: EngineSite,
+) -> HostPort {
     let (updates, updated) = mpsc::channel(UPDATES);
     let (watch, handle) = Watch::new(Arc::clone(&engine), clock, updates);
-    let (watch, stop) = (Arc::new(watch), tasks.stop_token());
+    let (watch, stop) = (Arc::new(watch.closing(Arc::clone(&breaker))), tasks.stop_token());
     tasks.keep("engine-watch", move || {
         let (watch, stop) = (Arc::clone(&watch), stop.clone());
         async move {
             stop.run_until_cancelled(watch.run()).await;
         }
     });
-    HostPort { engine, watch: handle, updates: updated, site }
+    HostPort { engine, breaker, watch: handle, updates: updated, site }
 }

@@ -8,6 +8,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::{Change, Changed, ContainerDetail, ContainerId, ContainerState, Engine, EngineError};
+use crate::system::retry::Client;
 
 /// How long the store may take to accept a charge; after that the operation is off.
 const CHARGE_BOUND: Duration = Duration::from_millis(100);
@@ -79,6 +80,20 @@ pub async fn operate(
     }
     let bound = grace.or(found.stop_grace).unwrap_or(ENGINE_GRACE) + MARGIN;
     answered_within(bound, timeout(bound, engine.change(container, change, grace)).await)
+}
+
+/// Lets an operation through the circuit breaker before its engine, and tells that whether the engine was reached. What is
+/// wrong with one container says nothing of its engine.
+pub async fn through(breaker: &Client, operation: impl Future<Output = Operated>) -> Operated {
+    if let Err(wait) = breaker.admit() {
+        let wait = wait.as_secs().max(1);
+        let detail =
+            format!("the engine was not asked: too many calls in a row had not reached it; a trial in {wait} s");
+        return Operated::new(Outcome::LeftAlone, detail);
+    }
+    let operated = operation.await;
+    breaker.ended(operated.outcome != Outcome::Unreachable);
+    operated
 }
 
 /// Begins a life in place of one that has ended. A look would wait until the engine has cleaned up after the death (some
@@ -272,6 +287,35 @@ mod tests {
         engine.hang(Call::Inspect(id('a')));
         assert_eq!(restart(&engine, life(100)).await, Outcome::Unreachable);
         assert_eq!(*engine.asked.lock().unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_five_calls_did_not_reach_is_left_alone_until_a_trial_or_a_sign_of_life() {
+        let breaker =
+            Client::new("docker/local", crate::system::meters::Meters::new(crate::system::clock::Clock::new()));
+        let engine = well();
+        let restart = async || {
+            through(&breaker, operate(&engine, &id('a'), life(100), &Change::Restart, None, ready(true))).await.outcome
+        };
+        // One container that does not let itself be stopped is not its engine.
+        engine.hang(Call::Change);
+        for _ in 0..7 {
+            assert_eq!(restart().await, Outcome::TimedOut);
+        }
+        engine.release(&Call::Change);
+        *engine.answer.lock().unwrap() = Some(EngineError::Unreachable("no route to host".to_owned()));
+        for _ in 0..5 {
+            assert_eq!(restart().await, Outcome::Unreachable);
+        }
+        let asked = engine.asked.lock().unwrap().len();
+        assert_eq!(restart().await, Outcome::LeftAlone);
+        assert_eq!(engine.asked.lock().unwrap().len(), asked);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(restart().await, Outcome::Unreachable, "the trial");
+        assert_eq!(restart().await, Outcome::LeftAlone);
+        *engine.answer.lock().unwrap() = None;
+        breaker.answered();
+        assert_eq!(restart().await, Outcome::Done);
     }
 
     #[tokio::test(start_paused = true)]

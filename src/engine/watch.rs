@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::denied::Endpoint;
 use super::{ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo, EventAction, EventStream};
 use crate::system::clock::Clock;
-use crate::system::retry::Pacing;
+use crate::system::retry::{Client, Pacing};
 
 /// How long an engine may take to say hello, to subscribe, to answer a ping or a look.
 const ANSWER_BOUND: Duration = Duration::from_secs(5);
@@ -107,13 +107,27 @@ pub struct Watch {
     clock: Clock,
     updates: mpsc::Sender<Update>,
     looks: Mutex<mpsc::Receiver<ContainerId>>,
+    /// Told of every sign of life.
+    breaker: Option<Arc<Client>>,
 }
 
 impl Watch {
     /// A watch that tells `updates`, and the handle to ask it for more.
     pub fn new(engine: Arc<dyn Engine>, clock: Clock, updates: mpsc::Sender<Update>) -> (Self, WatchHandle) {
         let (looks, asked) = mpsc::channel(LOOKS);
-        (Self { engine, clock, updates, looks: Mutex::new(asked) }, WatchHandle { looks })
+        (Self { engine, clock, updates, looks: Mutex::new(asked), breaker: None }, WatchHandle { looks })
+    }
+
+    /// The same, that closes this breaker whenever the engine gives a sign of life.
+    pub fn closing(self, breaker: Arc<Client>) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+
+    /// The engine has answered.
+    fn is_well(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.answered();
+        }
     }
 
     /// Watches until nobody listens to the updates. May be dropped at any time, and run again.
@@ -248,6 +262,7 @@ impl<'a> Session<'a> {
         went_down: bool,
     ) -> Result<std::convert::Infallible, Ended> {
         let info = bounded(ANSWER_BOUND, self.watch.engine.hello()).await?;
+        self.watch.is_well();
         let mut events: EventStream = bounded(ANSWER_BOUND, self.watch.engine.events()).await?;
         let mut up = Some((info, went_down));
         self.ask_list();
@@ -323,7 +338,9 @@ impl<'a> Session<'a> {
             }
             Answer::Pinged(answered) => {
                 self.pinging = false;
-                Ok(answered?)
+                answered?;
+                self.watch.is_well();
+                Ok(())
             }
             Answer::Denied(Ok(denied)) => self.tell(Update::Denied(denied)).await,
             // The next session asks again; whether this one holds is for the ping to say.
@@ -624,6 +641,25 @@ mod tests {
         assert!(matches!(watched.next().await, Update::Down { error } if error.contains("reset")));
         *watched.engine.hello.lock().unwrap() = None;
         assert!(matches!(watched.next().await, Update::Up { engine_started: true, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_of_life_closes_the_breaker_at_once() {
+        let engine = Arc::new(Scripted::default());
+        let (told, mut updates) = mpsc::channel(16);
+        let (watch, _handle) = Watch::new(Arc::clone(&engine) as Arc<dyn Engine>, Clock::new(), told);
+        let breaker = Arc::new(Client::new("docker/local", crate::system::meters::Meters::new(Clock::new())));
+        let watch = watch.closing(Arc::clone(&breaker));
+        let tasks = crate::system::tasks::Tasks::new();
+        tasks.spawn("watch", async move { watch.run().await });
+        while !matches!(updates.recv().await.unwrap(), Update::Denied(_)) {}
+        (0..5).for_each(|_| breaker.ended(false));
+        assert!(breaker.admit().is_err());
+        let begun = tokio::time::Instant::now();
+        while breaker.admit().is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(begun.elapsed() <= PING_EVERY + Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -329,6 +329,8 @@ pub enum Outcome {
     Uncharged,
     /// A law forbade it; the engine was not asked.
     Refused,
+    /// Too many calls in a row had not reached the engine; it was not asked.
+    LeftAlone,
     /// The task that carried it out died.
     Crashed,
 }

@@ -141,6 +141,10 @@ impl Service {
                 turn.shared.store_up = false;
                 self.refund(turn, attempt);
             }
+            Outcome::LeftAlone => {
+                self.refund(turn, attempt);
+                self.wait_for_look(turn);
+            }
             Outcome::Refused => {
                 self.refused_until = denied_until.or(self.refused_until);
                 self.refund(turn, attempt);

@@ -57,7 +57,9 @@ impl Result {
             Outcome::TimedOut => Self::Failed("the engine did not answer in time"),
             Outcome::Unreachable => Self::Failed("the engine could not be reached"),
             Outcome::Crashed => Self::Failed("the task that carried it out died"),
-            Outcome::Moot | Outcome::NotFound | Outcome::Uncharged | Outcome::Refused => return None,
+            Outcome::Moot | Outcome::NotFound | Outcome::Uncharged | Outcome::Refused | Outcome::LeftAlone => {
+                return None;
+            }
         })
     }
 }

@@ -121,7 +121,7 @@ impl Shared {
 
 #[derive(Debug)]
 enum Job {
-    Line { header: Option<String>, line: Line },
+    Line { header: Option<String>, line: Box<Line> },
     Close(oneshot::Sender<()>),
 }
 
@@ -158,7 +158,7 @@ impl Recorder {
         } else {
             None
         };
-        place.send(Job::Line { header, line: Line { now, input: input.clone() } });
+        place.send(Job::Line { header, line: Box::new(Line { now, input: input.clone() }) });
     }
 
     /// Inputs that were not recorded, since the start.

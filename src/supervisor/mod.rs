@@ -46,6 +46,7 @@ use crate::store::flight::Recorder;
 use crate::store::{Store, StoreStatus};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
+use crate::system::retry::Client;
 use crate::system::tasks::Tasks;
 use calendars::Calendars;
 use fleet::Fleet;
@@ -66,6 +67,8 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 pub struct HostPort {
     /// For changes.
     pub engine: Arc<dyn Engine>,
+    /// What they go through.
+    pub breaker: Arc<Client>,
     /// For looks.
     pub watch: WatchHandle,
     /// What the watch tells.
@@ -419,10 +422,11 @@ impl Supervisor {
             self.fleet.container_of(watched).filter(|known| known.detail.id.short() == operation.instance.container);
         let target = known.map(|known| (known.detail.id.clone(), known.expected(operation.instance)));
         let change = change_of(operation.step, &watched.service.recovery.commands);
-        let engine = Arc::clone(&self.hosts[usize::from(operation.host.0)].engine);
+        let host = &self.hosts[usize::from(operation.host.0)];
+        let (engine, breaker) = (Arc::clone(&host.engine), Arc::clone(&host.breaker));
         let charge = self.charge.take().filter(|record| is_charge_of(record, operation.attempt));
         let charged = charge.map(|record| self.store.charge(&watched.subject.identity, &record));
-        self.operations.begin(operation, engine, target, change, charged);
+        self.operations.begin(operation, (engine, breaker), target, change, charged);
     }
 
     fn changed(&mut self) {

@@ -11,9 +11,10 @@ use iaso_policy::spec::Step;
 use tokio::sync::mpsc;
 
 use super::asked::Asked;
-use crate::engine::operate::{Expected, Operated, operate};
+use crate::engine::operate::{Expected, Operated, operate, through};
 use crate::engine::{Change, ContainerId, Engine};
 use crate::store::StoreError;
+use crate::system::retry::Client;
 use crate::system::tasks::Tasks;
 
 /// The operations that have not come back.
@@ -54,11 +55,11 @@ impl Operations {
         }
     }
 
-    /// Begins an operation. `charged` says when its charge is in the store's hands; none where it was not handed there.
+    /// Begins an operation, through the breaker before its engine. `charged` says when its charge is in the store's hands; none where it was not handed there.
     pub(super) fn begin(
         &mut self,
         operation: Operation,
-        engine: Arc<dyn Engine>,
+        (engine, breaker): (Arc<dyn Engine>, Arc<Client>),
         target: Option<(ContainerId, Expected)>,
         change: Option<Change>,
         charged: Option<impl Future<Output = Result<(), StoreError>> + Send + 'static>,
@@ -75,7 +76,8 @@ impl Operations {
                     None => operation.charge != Charge::Stored,
                 }
             };
-            operate(&*engine, &container, expected, &change, operation.stop_grace, charged).await
+            let operating = operate(&*engine, &container, expected, &change, operation.stop_grace, charged);
+            through(&breaker, operating).await
         });
         let back = self.back.clone();
         self.tasks.spawn("operation-result", async move {

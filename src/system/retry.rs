@@ -101,7 +101,7 @@ impl Client {
         E: fmt::Display,
         F: Future<Output = Result<T, Fault<E>>>,
     {
-        self.turn(|circuit, now| circuit.admit(now)).map_err(|wait| CallError::Open { wait })?;
+        self.admit().map_err(|wait| CallError::Open { wait })?;
         let mut last = None;
         let mut tries = 0;
         let (begun, mut pacing) = (tokio::time::Instant::now(), Pacing::new(FIRST_WAIT, LONGEST_WAIT));
@@ -120,12 +120,25 @@ impl Client {
         })
         .await;
         let is_well = matches!(tried, Ok(Ok(_) | Err(Fault::Lasting(_))));
-        self.turn(|circuit, now| if is_well { circuit.succeeded() } else { circuit.failed(now) });
+        self.ended(is_well);
         match tried {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(Fault::Passing(error) | Fault::Lasting(error))) => Err(CallError::Failed { tries, error }),
             Err(_) => Err(CallError::TimedOut { total, last }),
         }
+    }
+
+    /// For a call that its caller makes and bounds: whether it may be made now. How it ended is for [`Self::ended`] to hear.
+    ///
+    /// # Errors
+    /// When the breaker is open: until a trial may be made.
+    pub fn admit(&self) -> Result<(), Duration> {
+        self.turn(Circuit::admit)
+    }
+
+    /// A call that was admitted has ended, and the system was well or not.
+    pub fn ended(&self, is_well: bool) {
+        self.turn(|circuit, now| if is_well { circuit.succeeded() } else { circuit.failed(now) });
     }
 
     /// The system has shown in another way that it is well: calls go through again at once.

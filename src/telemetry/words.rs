@@ -19,10 +19,9 @@ pub fn storm(failed: u32, of: u32) -> String {
 
 /// What a host that cannot be reached means.
 pub fn host_lost(services: u32, unreached: Duration) -> String {
-    let of = if services == 1 { "its service is".to_owned() } else { format!("its {services} services are") };
     format!(
-        "its engine has not been reached for {}: nobody knows how {of}, and nothing is done about them until it answers; look at \
-         the host, its engine and the way there",
+        "its engine has not been reached for {}: nobody knows how its services are ({services}), and nothing is done there until \
+         it answers; look at the host, its engine and the way there",
         span(unreached)
     )
 }
@@ -173,6 +172,7 @@ pub const fn failure(outcome: Outcome) -> Option<&'static str> {
         Outcome::Unreachable => Some("the engine could not be reached"),
         Outcome::Uncharged => Some("the store did not take its charge in time"),
         Outcome::Refused => Some("a law forbade it"),
+        Outcome::LeftAlone => Some("the engine was not asked, since too many calls in a row had not reached it"),
         Outcome::Crashed => Some("the task that carried it out died"),
     }
 }

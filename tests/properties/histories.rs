@@ -101,6 +101,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Unreachable),
         1 => Just(Outcome::Uncharged),
         1 => Just(Outcome::Refused),
+        1 => Just(Outcome::LeftAlone),
         1 => Just(Outcome::Crashed),
     ]
 }

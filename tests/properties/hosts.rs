@@ -243,6 +243,21 @@ fn after_the_start_of_an_engine_verdicts_wait() {
 }
 
 #[test]
+fn an_engine_that_was_left_alone_is_asked_again_soon_and_that_costs_nothing() {
+    let mut rig = two_hosts();
+    rig.dies(DB, 1);
+    for _ in 0..20 {
+        rig.finish(Outcome::LeftAlone);
+        assert_eq!((rig.view(DB).budget_remaining, hold(&rig, DB)), (5, Some(Hold::Backoff)));
+        rig.pass(secs(6));
+    }
+    assert_eq!((rig.operations.len(), rig.view(DB).incident.unwrap().attempts), (21, 1));
+    rig.carry_out();
+    rig.pass(secs(20));
+    assert_eq!(rig.view(DB).incident, None);
+}
+
+#[test]
 fn the_bound_is_the_operators() {
     let mut rig = two_hosts();
     rig.rules(FleetSpec { host_lost_after: secs(5), ..FleetSpec::default() });

@@ -191,9 +191,12 @@ impl Judges {
         };
         let undone = match operation.cause {
             Cause::Operator => false,
-            Cause::Recovery => matches!(outcome, Outcome::Uncharged | Outcome::Refused),
+            Cause::Recovery => matches!(outcome, Outcome::Uncharged | Outcome::Refused | Outcome::LeftAlone),
             Cause::Credential { .. } => {
-                matches!(outcome, Outcome::Uncharged | Outcome::Refused | Outcome::Moot | Outcome::NotFound)
+                matches!(
+                    outcome,
+                    Outcome::Uncharged | Outcome::Refused | Outcome::LeftAlone | Outcome::Moot | Outcome::NotFound
+                )
             }
         };
         if undone {
