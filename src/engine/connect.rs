@@ -3,27 +3,33 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::EngineError;
 use crate::config::validated::HostAddress;
 use crate::system::resolver::Resolver;
-use crate::system::tls;
+use crate::system::{tls, trust};
 
 /// A whole connection: name, TCP and TLS. Less than a question to the engine may take, so that the cause is told.
 const CONNECT_BOUND: Duration = Duration::from_secs(4);
 
+/// How long a TLS session may be taken up again. Each request has a connection of its own, and a list has many; but a session
+/// that is taken up again shows no certificate, so that one that has ended would go on to be trusted.
+const SESSIONS: Duration = Duration::from_secs(10);
+
 /// The way to one engine.
 pub(super) enum Way {
     Unix(PathBuf),
-    Tcp { peer: Peer, resolver: Resolver, tls: Option<Box<(TlsConnector, ServerName<'static>)>> },
+    Tcp { peer: Peer, resolver: Resolver, tls: Option<Box<Tls>> },
 }
 
 /// A host and a port.
@@ -33,6 +39,14 @@ pub(super) struct Peer {
     port: u16,
     /// Both, as an URL has them.
     pub(super) authority: String,
+}
+
+/// TLS to one engine.
+pub(super) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    /// With sessions of its own, and when it was made.
+    newest: Mutex<Option<(TlsConnector, Instant)>>,
 }
 
 /// A connection.
@@ -55,8 +69,8 @@ impl Way {
                     |why: String| EngineError::Unreachable(format!("{}: TLS cannot be set up: {why}", peer.authority));
                 let name = ServerName::try_from(peer.host.clone()).map_err(|error| unusable(error.to_string()))?;
                 let config = tls::engine_config(&tls).map_err(|error| unusable(error.to_string()))?;
-                let tls = Some(Box::new((TlsConnector::from(config), name)));
-                Self::Tcp { peer, resolver, tls }
+                let tls = Tls { config, name, newest: Mutex::new(None) };
+                Self::Tcp { peer, resolver, tls: Some(Box::new(tls)) }
             }
         })
     }
@@ -76,8 +90,8 @@ impl Way {
                     let stream = peer.connect(resolver).await?;
                     Ok(match tls.as_deref() {
                         None => Connection::Tcp(stream),
-                        Some((connector, name)) => {
-                            let shaken = connector.connect(name.clone(), stream).await;
+                        Some(tls) => {
+                            let shaken = tls.connector().connect(tls.name.clone(), stream).await;
                             Connection::Tls(Box::new(shaken.map_err(|error| tls_error(&error).unwrap_or(error))?))
                         }
                     })
@@ -96,6 +110,21 @@ impl Way {
             Self::Unix(_) => "localhost",
             Self::Tcp { peer, .. } => &peer.authority,
         }
+    }
+}
+
+impl Tls {
+    /// One whose sessions are not too old.
+    fn connector(&self) -> TlsConnector {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((connector, _)) = newest.as_ref().filter(|(_, made)| made.elapsed() < SESSIONS) {
+            return connector.clone();
+        }
+        let mut config = (*self.config).clone();
+        config.resumption = Resumption::default();
+        let connector = TlsConnector::from(Arc::new(config));
+        *newest = Some((connector.clone(), Instant::now()));
+        connector
     }
 }
 
@@ -144,6 +173,13 @@ pub(super) fn tls_error(error: &io::Error) -> Option<io::Error> {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate is not from an authority that is trusted (ca_file)".to_owned()
         }
+        TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+            format!("its certificate, or its authority's, has expired: it was valid until {}", trust::moment(not_after))
+        }
+        TlsError::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => format!(
+            "its certificate, or its authority's, is not valid before {}, if this machine's clock is right",
+            trust::moment(not_before)
+        ),
         TlsError::InvalidCertificate(why) => format!("its certificate is refused: {why}"),
         TlsError::AlertReceived(
             alert @ (AlertDescription::CertificateRequired

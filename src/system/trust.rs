@@ -233,13 +233,13 @@ fn distrust(error: &Error, shown: &X509Certificate<'_>, name: &ServerName<'_>) -
         CertificateError::ExpiredContext { not_after, .. }
             if unix(not_after) < shown.validity().not_after.timestamp() =>
         {
-            format!("an authority's certificate in its chain ended {}", moment(unix(not_after)))
+            format!("an authority's certificate in its chain ended {}", moment(not_after))
         }
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("its certificate ended {}", moment(unix(not_after)))
+            format!("its certificate ended {}", moment(not_after))
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("its certificate is not valid before {}", moment(unix(not_before)))
+            format!("its certificate is not valid before {}", moment(not_before))
         }
         CertificateError::NotValidForNameContext { .. } | CertificateError::NotValidForName => {
             let names = names(shown);
@@ -308,8 +308,9 @@ pub fn day(seconds: i64) -> String {
     spelled(seconds, "%Y-%m-%d")
 }
 
-fn moment(seconds: i64) -> String {
-    spelled(seconds, "%Y-%m-%d %H:%M UTC")
+/// A moment, as `2026-12-01 13:05 UTC`.
+pub fn moment(time: &UnixTime) -> String {
+    spelled(unix(time), "%Y-%m-%d %H:%M UTC")
 }
 
 fn spelled(seconds: i64, form: &str) -> String {
