@@ -78,15 +78,17 @@ impl Policy {
 
     /// When a host that was lost is to be told of.
     pub(crate) fn losses_due(&self) -> impl Iterator<Item = Mono> {
-        self.shared.hosts.iter().filter_map(|host| host.loss_to_tell().map(|loss| loss.since + LOST))
+        self.shared.hosts.iter().filter_map(|host| host.loss_to_tell().map(|(_, since)| since + LOST))
     }
 
     /// Tells of hosts that have been lost for long, each under the incident of its loss.
     pub(crate) fn tell_losses(&mut self, out: &mut Vec<Action>) {
         for place in 0..self.shared.hosts.len() {
             let host = HostId(u16::try_from(place).unwrap_or(u16::MAX));
-            if let Some(loss) = self.shared.hosts[place].loss_to_tell().filter(|loss| loss.since + LOST <= self.now.mono) {
-                let (incident, opened) = (loss.id, self.now.at(loss.since));
+            let slot = &mut self.shared.hosts[place];
+            if let Some((incident, since)) = slot.loss_to_tell().filter(|(_, since)| *since + LOST <= self.now.mono) {
+                slot.loss_is_told();
+                let opened = self.now.at(since);
                 self.announce_host(host, HostAlert { incident, opened, reason: Hold::HostDown }, None, out);
             }
         }

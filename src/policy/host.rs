@@ -24,13 +24,15 @@ const HOLDS: u32 = 4;
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Loss {
-    pub(crate) id: IncidentId,
+    id: IncidentId,
     /// When the link broke.
-    pub(crate) since: Mono,
+    since: Mono,
     /// Since when it stands again, while it does.
-    pub(crate) back: Option<Mono>,
+    back: Option<Mono>,
     /// There was a service to tell of it.
     told: bool,
+    /// People were alerted: once, whatever else befalls the host meanwhile.
+    alerted: bool,
 }
 
 impl Host {
@@ -46,9 +48,16 @@ impl Host {
 }
 
 impl Host {
-    /// Its loss, while nobody was told of it and it cannot be reached.
-    pub(crate) fn loss_to_tell(&self) -> Option<&Loss> {
-        self.loss.as_ref().filter(|loss| loss.back.is_none() && self.alert.is_none())
+    /// Its loss, while nobody was alerted and it cannot be reached: the incident, and since when.
+    pub(crate) fn loss_to_tell(&self) -> Option<(IncidentId, Mono)> {
+        let loss = self.loss.as_ref().filter(|loss| loss.back.is_none() && !loss.alerted && self.alert.is_none())?;
+        Some((loss.id, loss.since))
+    }
+
+    pub(crate) fn loss_is_told(&mut self) {
+        if let Some(loss) = &mut self.loss {
+            loss.alerted = true;
+        }
     }
 }
 
@@ -122,7 +131,7 @@ impl Policy {
         let services = self.ids(|service| service.spec.host == host && !service.leaving);
         let slot = self.host_slot(host);
         let since = slot.down_since.unwrap_or(now);
-        slot.loss = Some(Loss { id, since, back: None, told: !services.is_empty() });
+        slot.loss = Some(Loss { id, since, back: None, told: !services.is_empty(), alerted: false });
         if let Some(first) = services.first() {
             let services = u32::try_from(services.len()).unwrap_or(u32::MAX);
             self.tell_of_host(*first, id, Event::HostLost { host, services, unreached: now.since(since) }, out);

@@ -309,10 +309,9 @@ impl Scheduler {
         let (id, planned, clock) = (self.runs, Arc::clone(&check.planned), self.clock);
         let asked = clock.mono();
         let permits = self.permits.entry(planned.host).or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT)));
-        let task = self.tasks.spawn(
-            "probe",
-            probe(key.0, Arc::clone(&planned), Arc::clone(&self.prober), Arc::clone(permits), clock),
-        );
+        let task = self
+            .tasks
+            .spawn("probe", probe(key.0, Arc::clone(&planned), Arc::clone(&self.prober), Arc::clone(permits), clock));
         check.run = Some(Run { id, asked_for, task: task.abort_handle() });
         let ended = async move {
             let finished = match task.await {

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends by a panic")]
 
 mod alerts;
+#[path = "../support/authority.rs"]
+mod authority;
 mod autoheal;
+#[path = "../support/cable.rs"]
+mod cable;
 mod certificates;
 mod checks;
 mod compose;
@@ -13,8 +17,10 @@ mod daemon;
 mod denied;
 mod disk;
 mod foreign;
+mod front;
 #[path = "../support/haproxy.rs"]
 mod haproxy;
+mod hosts;
 mod incidents;
 mod init;
 mod loops;
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
     tests.extend(storms::tests());
     tests.extend(denied::tests());
     tests.extend(outage::tests());
+    tests.extend(hosts::tests());
     tests.extend(containers::tests());
     tests.extend(probes::tests());
     tests.extend(certificates::tests());

@@ -5,11 +5,12 @@ use std::time::Duration;
 use iaso_policy::Action;
 use iaso_policy::Input;
 use iaso_policy::action::Trouble;
+use iaso_policy::alert::AlertKey;
 use iaso_policy::id::{HostId, IncidentId, ServiceId};
 use iaso_policy::input::{HostLink, Outcome, RestartPolicy, State, Witness};
 use iaso_policy::laws::Judges;
 use iaso_policy::memory::Restored;
-use iaso_policy::record::{Event, Health, Hold};
+use iaso_policy::record::{AlertKind, Event, Health, Hold};
 use iaso_policy::spec::{AfterGap, Condition, FleetSpec, Need, Restarts, ServiceSpec, Step};
 use iaso_policy::time::Mono;
 use proptest::prelude::*;
@@ -119,6 +120,29 @@ fn a_host_that_comes_and_goes_is_one_incident() {
     rig.pass(secs(31));
     let all = incidents(&rig);
     assert_eq!((told(&rig).len(), all[0] == all[1], all[1] == all[2]), (3, true, false));
+}
+
+#[test]
+fn people_are_alerted_of_a_lasting_loss_once_and_of_its_end() {
+    let mut rig = two_hosts();
+    let alerts = |rig: &Rig| rig.alerts.iter().map(|alert| (alert.host, alert.key)).collect::<Vec<_>>();
+    rig.link_of(NAS, HostLink::Down);
+    rig.pass(secs(290));
+    assert_eq!(alerts(&rig), []);
+    rig.pass(secs(20));
+    let incident = rig.policy.host_loss(NAS).unwrap().incident;
+    let key = |kind| (Some(NAS), AlertKey { incident, kind, ordinal: 1 });
+    assert_eq!(alerts(&rig), [key(AlertKind::NotHealed)]);
+    for _ in 0..5 {
+        rig.link_of(NAS, UP);
+        rig.pass(secs(100));
+        rig.link_of(NAS, HostLink::Down);
+        rig.pass(secs(400));
+    }
+    rig.link_of(NAS, UP);
+    assert_eq!(alerts(&rig).len(), 1);
+    rig.pass(secs(121));
+    assert_eq!(alerts(&rig), [key(AlertKind::NotHealed), key(AlertKind::Resolved)]);
 }
 
 #[test]

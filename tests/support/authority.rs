@@ -1,6 +1,8 @@
 //! A certificate authority of a test's own, and what it signs.
 #![allow(dead_code, reason = "each executable uses some")]
 
+use std::time::Duration;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
 };
@@ -23,6 +25,8 @@ pub struct Signed {
 pub enum Valid {
     Now,
     NoMore,
+    /// Until then, since 1970.
+    Until(Duration),
 }
 
 impl Authority {
@@ -53,6 +57,7 @@ impl Authority {
         params.not_after = match valid {
             Valid::Now => date_time_ymd(2200, 1, 1),
             Valid::NoMore => date_time_ymd(2001, 1, 1),
+            Valid::Until(end) => date_time_ymd(1970, 1, 1) + end,
         };
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");

@@ -23,6 +23,8 @@ pub struct OwnDockerd {
     child: Option<Child>,
     /// Arguments beyond the usual ones.
     more: Vec<String>,
+    /// The network that it lives in, as a file; none: a new one at each start.
+    network: Option<PathBuf>,
 }
 
 impl OwnDockerd {
@@ -33,10 +35,20 @@ impl OwnDockerd {
 
     /// The same, with more arguments.
     pub async fn with(more: Vec<String>) -> Self {
+        Self::of(more, None).await
+    }
+
+    /// The same, in a network that the test made.
+    #[allow(dead_code, reason = "each executable uses some")]
+    pub async fn within(network: PathBuf, more: Vec<String>) -> Self {
+        Self::of(more, Some(network)).await
+    }
+
+    async fn of(more: Vec<String>, network: Option<PathBuf>) -> Self {
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let dir = TempDir::with_prefix_in("iaso-test-", scratch).expect("a directory");
         fs::write(dir.path().join("daemon.json"), "{}").expect("an empty configuration");
-        let mut dockerd = Self { dir, child: None, more };
+        let mut dockerd = Self { dir, child: None, more, network };
         dockerd.start_again().await;
         dockerd
     }
@@ -56,8 +68,13 @@ impl OwnDockerd {
     pub async fn start_again(&mut self) {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let log = fs::OpenOptions::new().create(true).append(true).open(at("log")).expect("a log");
-        let child = Command::new("unshare")
-            .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"])
+        let mut command = match &self.network {
+            None => Command::new("unshare"),
+            Some(_) => Command::new("nsenter"),
+        };
+        let net = self.network.as_ref().map_or_else(|| "--net".to_owned(), |net| format!("--net={}", net.display()));
+        let child = command
+            .args([&net, "dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"])
             .args(["--config-file", &at("daemon.json"), "--data-root", &at("data"), "--exec-root", &at("exec")])
             .args(["--pidfile", &at("pid"), "--host", &format!("unix://{}", at("docker.sock"))])
             .args(&self.more)
@@ -65,7 +82,7 @@ impl OwnDockerd {
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
             .spawn()
-            .expect("unshare");
+            .expect("unshare or nsenter");
         let pid = child.id();
         self.child = Some(child);
         let docker = Docker::new(HostAddress::Unix(self.socket()), Resolver::system(Clock::new()), Tasks::new())
@@ -98,7 +115,7 @@ impl OwnDockerd {
         let _ = fs::remove_file(self.dir.path().join("exec/containerd/containerd.pid"));
     }
 
-    /// Sends dockerd a signal (`unshare` has become it).
+    /// Sends dockerd a signal (`unshare` or `nsenter` has become it).
     pub fn send(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it runs");
         let pid = Pid::from_raw(child.id().try_into().expect("a process id")).expect("a process id");

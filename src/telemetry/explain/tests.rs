@@ -231,7 +231,8 @@ fn a_lost_host_s_incident_is_named_and_is_none_of_the_service() {
     picture.hosts[0].link = down("connection refused");
     picture.hosts[0].lost = Some(LostHost { incident: IncidentId(0xcd), since: at(-60) });
     let attempt = AttemptId(7);
-    let mut healed = record(-90, Event::Ended { attempt, step: Step::Restart, verdict: Verdict::Healed, took: secs(9) });
+    let mut healed =
+        record(-90, Event::Ended { attempt, step: Step::Restart, verdict: Verdict::Healed, took: secs(9) });
     let mut lost = record(-30, Event::HostLost { host: HostId(0), services: 1, unreached: secs(30) });
     (healed.incident, lost.incident) = (Some(IncidentId(0xab)), Some(IncidentId(0xcd)));
     let explained = explain(&picture, &web, &[healed, lost], at(0), &TimeZone::UTC);
