@@ -123,6 +123,8 @@ pub struct HostStatus {
     pub storm: Option<Now>,
     /// Its engine was lost: the incident, which goes on until the link has held again for a while.
     pub lost: Option<LostHost>,
+    /// The disk that holds its data is full: since when.
+    pub disk_full: Option<Now>,
 }
 
 /// The incident of a host whose engine was lost.

@@ -15,6 +15,11 @@ use super::{ApiState, Principal};
 use crate::snapshot::{ComponentStatus, HostStatus, Snapshot};
 use crate::system::build::VERSION;
 
+/// What is told of a host in a storm.
+const STORM: &str = "much of it failed at once: recovery waits, or goes on one service at a time";
+/// What is told of an engine whose disk is full.
+const DISK_FULL: &str = "its disk is full: what keeps data there is not restarted";
+
 /// How Iaso, or a part of it, does its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -137,11 +142,11 @@ pub(super) async fn health(
 /// An engine, as far as the link to it goes, and what has befallen its host.
 fn host_part(host: &HostStatus, snapshot: &Snapshot) -> (Status, ComponentStatus) {
     if host.link.up && host.events_connected {
-        return match host.storm {
+        let lacks = [(host.storm, STORM), (host.disk_full, DISK_FULL)];
+        return match lacks.into_iter().find_map(|(since, what)| Some((since?, what))) {
             None => (Status::Healthy, host.link.clone()),
-            Some(since) => {
-                let message = "much of it failed at once: recovery waits, or goes on one service at a time".to_owned();
-                (Status::Degraded, ComponentStatus { up: true, since, message: Some(message) })
+            Some((since, what)) => {
+                (Status::Degraded, ComponentStatus { up: true, since, message: Some(what.to_owned()) })
             }
         };
     }

@@ -24,6 +24,7 @@ impl Service {
             heal_exits: self.heal_exits,
             start_period: self.start_period,
             settles_within: self.settles_within(),
+            stateful: false,
         }
     }
 

@@ -203,7 +203,10 @@ pub(super) fn recovery_of(parent: &Table, base: &Recovery) -> Recovery {
     let spec = RecoverySpec {
         mode: word_of(table, "mode").unwrap_or(spec.mode),
         ladder,
+        restart_dependents: spec.restart_dependents,
+        notice: spec.notice,
         stop_timeout: duration_of(table, "stop_timeout").or(spec.stop_timeout),
+        least_grace: spec.least_grace,
         verify_timeout: duration_of(table, "verify_timeout").or(spec.verify_timeout),
         verify_stable: duration_of(table, "verify_stable").unwrap_or(spec.verify_stable),
         max_attempts: integer_of(table, "max_attempts").unwrap_or(spec.max_attempts),

@@ -292,6 +292,7 @@ impl Service {
             Hold::Mode if self.spec.recovery.mode == Mode::Notify => Loudness::AtOnce,
             Hold::Budget | Hold::HostBudget if hold.until.is_none() => Loudness::AtOnce,
             Hold::Quarantine
+            | Hold::Notice
             | Hold::NeverSucceeded
             | Hold::NotPermitted
             | Hold::UnknownStop
@@ -301,6 +302,7 @@ impl Service {
             Hold::Mode
             | Hold::Budget
             | Hold::HostBudget
+            | Hold::DiskFull
             | Hold::Dependency
             | Hold::Backoff
             | Hold::Concurrency

@@ -73,7 +73,30 @@ impl Service {
         {
             return Some(hold(Hold::Quarantine, quarantine.retry_at));
         }
-        ahead(self.backoff_until).filter(|_| !self.is_to_be_stopped()).map(|until| hold(Hold::Backoff, Some(until)))
+        if let Some(until) = ahead(self.backoff_until).filter(|_| !self.is_to_be_stopped()) {
+            return Some(hold(Hold::Backoff, Some(until)));
+        }
+        if turn.host(self.spec.host).disk_full.is_some()
+            && self.spec.stateful
+            && matches!(self.next_step(), Some(Step::Start | Step::Restart))
+        {
+            return Some(hold(Hold::DiskFull, None));
+        }
+        self.notice(turn, trouble)
+    }
+
+    /// Before the first attempt a person is told, and may take it over; nobody is waited for where nothing runs any more.
+    fn notice(&self, turn: &Turn<'_>, trouble: Trouble) -> Option<Decision> {
+        let (notice, now) = (self.spec.recovery.notice, turn.now);
+        let incident = self.incident.filter(|incident| incident.attempts == 0 && !notice.is_zero())?;
+        if matches!(trouble, Trouble::Exited { .. } | Trouble::StoppedInGap) {
+            return None;
+        }
+        if let Some(by) = incident.cared_for(now) {
+            return Some(hold(Hold::Notice, by.lasting.map(|lasting| now.place(by.since) + lasting)));
+        }
+        let until = incident.noticed.unwrap_or(now.mono) + notice;
+        (until > now.mono).then_some(hold(Hold::Notice, Some(until)))
     }
 
     fn quiet_until(&self, turn: &Turn<'_>, trouble: Trouble) -> Option<Mono> {

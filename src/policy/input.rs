@@ -63,6 +63,13 @@ pub enum Input {
         /// How.
         link: HostLink,
     },
+    /// The disk that holds an engine's data is full, or has room again.
+    Disk {
+        /// Whose.
+        host: HostId,
+        /// It is full.
+        full: bool,
+    },
     /// What does not change within a container's life. Comes before its first sight.
     Described {
         /// Whose container.
@@ -355,7 +362,7 @@ pub enum Order {
         /// It is for everything: what is declared from now on is not covered.
         everything: bool,
     },
-    /// Somebody takes care of the outage: it is not told again.
+    /// Somebody takes care of the outage: it is not told again, and where a notice was to be waited out it is left to them.
     Acknowledge {
         /// Only until then; none: until it is over.
         until: Option<Mono>,

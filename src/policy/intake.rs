@@ -74,7 +74,7 @@ impl Service {
             check.reset();
         }
         self.stable = None;
-        self.outlived = false;
+        (self.outlived, self.follows) = (false, None);
         if turn.shared.needy.contains(&self.id) {
             turn.shared.reborn.push(self.id);
         }

@@ -137,6 +137,7 @@ impl Judges {
                 }
                 if operation.cause != Cause::Operator {
                     charged(operation)?;
+                    self.full_disk(account, operation)?;
                     law_5(account, operation, now.mono)?;
                     law_17(account, operation)?;
                     law_18(account, operation)?;
@@ -257,6 +258,15 @@ impl Judges {
         };
         if spent.is_some_and(|spent| spent + aside >= whole) {
             return broken("the host's budget is spent");
+        }
+        Ok(())
+    }
+
+    /// What a full disk does to a host is no outage of its services: law 6. Who keeps data there is not restarted meanwhile.
+    fn full_disk(&self, account: &Account, operation: &Operation) -> Judgement {
+        let full = self.hosts.get(&account.host).is_some_and(|host| host.disk_full);
+        if full && account.stateful && matches!(operation.step, Step::Start | Step::Restart) && !is_undo(operation) {
+            return Err(Violation { law: 6, service: operation.service, what: "it keeps data, and its disk is full" });
         }
         Ok(())
     }

@@ -280,7 +280,9 @@ impl Memory {
             | Event::StormBegan { .. }
             | Event::StormEnded { .. }
             | Event::HostLost { .. }
-            | Event::HostBack { .. } => {}
+            | Event::HostBack { .. }
+            | Event::DiskFilled { .. }
+            | Event::DiskFreed { .. } => {}
         }
     }
 

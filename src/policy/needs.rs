@@ -11,7 +11,7 @@ use crate::input::{EngineHealth, State};
 use crate::policy::Policy;
 use crate::record::Hold;
 use crate::service::{Doing, Down, Service, check_id};
-use crate::spec::{Condition, Need, OnFailure, Restarts, Step};
+use crate::spec::{Condition, Need, OnFailure, Step};
 use crate::time::Mono;
 
 /// What was asked how it is has so long to answer: longer than any probe may take. Then nobody waits for it any more.
@@ -106,6 +106,21 @@ impl Graph {
         self.needed_by.contains_key(&service)
     }
 
+    pub(crate) fn direct_dependents(&self, service: ServiceId) -> impl Iterator<Item = ServiceId> {
+        self.needed_by.get(&service).into_iter().flatten().copied()
+    }
+
+    /// Whatever this one needs, directly or through others; not itself.
+    pub(crate) fn everything_needed(&self, service: ServiceId) -> BTreeSet<ServiceId> {
+        let mut found = BTreeSet::new();
+        let mut next = Vec::from([service]);
+        while let Some(id) = next.pop() {
+            let needed = self.of(id).iter().flat_map(|need| &need.on);
+            next.extend(needed.filter(|needed| **needed != service && found.insert(**needed)));
+        }
+        found
+    }
+
     /// Whoever needs this one, directly or through others; not itself.
     pub(crate) fn dependents(&self, service: ServiceId) -> BTreeSet<ServiceId> {
         let mut found = BTreeSet::new();
@@ -151,9 +166,8 @@ impl Policy {
                 let barrier = self.barrier(id, out);
                 self.with(id, out, |service, turn| service.pass_gate(turn, barrier));
             } else if let Some(id) = self.shared.moved.pop_first() {
-                let direct: Vec<ServiceId> = self.graph.needed_by.get(&id).into_iter().flatten().copied().collect();
-                for dependent in direct {
-                    self.compare_lives(dependent, out);
+                for follower in self.followers(id) {
+                    self.compare_lives(follower, out);
                 }
                 for dependent in self.graph.dependents(id) {
                     let waits = |service: &Service| service.hold.is_some_and(|hold| hold.reason == Hold::Dependency);
@@ -186,8 +200,10 @@ impl Policy {
             }
             _ => {}
         }
-        let (behind, until) = self.waits_for(id, out)?;
-        Some(Barrier { reason: Hold::Dependency, behind, until })
+        match self.waits_for(id, out) {
+            Some((behind, until)) => Some(Barrier { reason: Hold::Dependency, behind, until }),
+            None => self.waits_for_another_follower(id),
+        }
     }
 
     /// For whom a service waits, among what it needs and what that needs, and until when. Before the first recovery of an
@@ -225,13 +241,8 @@ impl Policy {
         if self.graph.of(id).is_empty() {
             return false;
         }
-        let (mut walked, mut next) = (BTreeSet::from([id]), Vec::from([id]));
-        while let Some(id) = next.pop() {
-            let needed = self.graph.of(id).iter().flat_map(|need| &need.on);
-            next.extend(needed.filter(|needed| walked.insert(**needed)));
-        }
-        walked.remove(&id);
-        walked.iter().any(|needed| failed.contains_key(needed)) || self.walk(id, Mono(i64::MIN)).is_barred
+        let needed = self.graph.everything_needed(id);
+        needed.iter().any(|needed| failed.contains_key(needed)) || self.walk(id, Mono(i64::MIN)).is_barred
     }
 
     /// What a service needs, directly or through others, and is broken so that a need is not met: the root of it first.
@@ -289,35 +300,6 @@ impl Policy {
     pub(crate) fn standing(&self, id: ServiceId) -> Option<Standing> {
         let service = self.service(id)?;
         Some(service.standing(self.shared.hosts[usize::from(service.spec.host.0)].up, self.now.mono))
-    }
-
-    /// Whether a service runs on with what it needs anew from a life that is over.
-    fn compare_lives(&mut self, id: ServiceId, out: &mut Vec<Action>) {
-        let began = |id: ServiceId| {
-            let sight = self.service(id)?.sight?;
-            matches!(sight.state, State::Running(_)).then_some(sight.instance.started)
-        };
-        let healed = |id: ServiceId| {
-            let service = self.service(id)?;
-            began(id).filter(|_| service.healed_life.is_some() && service.healed_life == service.instance())
-        };
-        let began_of = |need: &Need| {
-            let on = need.on.iter().copied();
-            match need.restarts {
-                Restarts::Never => None,
-                Restarts::Healed => on.filter_map(healed).max(),
-                Restarts::Started => on.filter_map(began).max(),
-            }
-        };
-        let newest = self.graph.of(id).iter().filter_map(began_of).max();
-        let Some(service) = self.service(id) else { return };
-        let outlived = newest.is_some() && began(id).is_some_and(|own| newest > Some(own));
-        if service.outlived != outlived {
-            self.with(id, out, |service, turn| {
-                service.outlived = outlived;
-                service.review(turn, None);
-            });
-        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Incident {
     pub(crate) failed: u32,
     /// When what it needs was asked how it is, before the first attempt.
     pub(crate) asked: Option<Mono>,
+    /// When a person was told of it, before the first attempt.
+    pub(crate) noticed: Option<Mono>,
     /// A person takes care of it, or did.
     pub(crate) acknowledged: Option<Acknowledged>,
     /// The outage of something that it needs that it is, or was, part of.
@@ -32,8 +34,13 @@ pub(crate) struct Incident {
 impl Incident {
     /// Since when a person takes care of it, as far as they still do.
     pub(crate) fn acknowledged_at(&self, now: Now) -> Option<Now> {
+        self.cared_for(now).map(|by| by.since)
+    }
+
+    /// That a person takes care of it, as far as they still do.
+    pub(crate) fn cared_for(&self, now: Now) -> Option<Acknowledged> {
         let holds = |by: &Acknowledged| by.lasting.is_none_or(|lasting| now.place(by.since) + lasting > now.mono);
-        self.acknowledged.filter(holds).map(|by| by.since)
+        self.acknowledged.filter(holds)
     }
 
     /// When they no longer do, where they said so and it lies ahead.
@@ -54,6 +61,7 @@ impl Service {
                 attempts: 0,
                 failed: 0,
                 asked: None,
+                noticed: None,
                 acknowledged: None,
                 root: None,
                 muted: false,

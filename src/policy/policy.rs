@@ -151,6 +151,7 @@ impl Policy {
             Input::Needs { service, needs } => self.need(service, needs, out),
             Input::Rules { fleet } => self.rule(fleet, out),
             Input::Host { host, link } => self.link(host, link, out),
+            Input::Disk { host, full } => self.disk(host, full, out),
             Input::RollOut { rollout, credential, steps, cap, splay, undoable } => {
                 let steps = self.with_hosts(steps);
                 self.roll_out(Rollout::new(rollout, credential, steps, cap, splay, undoable), out);
@@ -342,6 +343,7 @@ impl Policy {
             container: service.container.filter(|_| service.instance().is_some()),
             state: service.sight.map(|sight| sight.state).filter(|state| *state != State::Gone),
             engine_restarts: service.recent_engine_restarts(now),
+            stateful: service.spec.stateful,
             checks: service.checks.iter().map(Check::view).collect(),
         }
     }

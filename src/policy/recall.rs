@@ -72,6 +72,7 @@ impl Service {
             attempts: incident.attempts,
             failed: incident.failed,
             asked: None,
+            noticed: None,
             acknowledged: incident.acknowledged,
             root: incident.root,
             muted: incident.root.is_some(),

@@ -255,7 +255,19 @@ pub enum Event {
         /// Of how many that run, or ran until then.
         of: u32,
     },
-    /// That is over.
+    /// The disk that holds an engine's data is full; this service is one that is not restarted meanwhile, where there is one.
+    DiskFilled {
+        /// The host.
+        host: HostId,
+    },
+    /// There is room on it again.
+    DiskFreed {
+        /// The host.
+        host: HostId,
+        /// How long it was full.
+        lasted: Duration,
+    },
+    /// A storm is over.
     StormEnded {
         /// The host.
         host: HostId,
@@ -301,6 +313,8 @@ impl Event {
                 | Self::StormEnded { .. }
                 | Self::HostLost { .. }
                 | Self::HostBack { .. }
+                | Self::DiskFilled { .. }
+                | Self::DiskFreed { .. }
         )
     }
 
@@ -342,6 +356,8 @@ impl Event {
             Self::StormEnded { .. } => "storm_ended",
             Self::HostLost { .. } => "host_lost",
             Self::HostBack { .. } => "host_back",
+            Self::DiskFilled { .. } => "disk_filled",
+            Self::DiskFreed { .. } => "disk_freed",
         }
     }
 }

@@ -34,7 +34,9 @@ const PASSES: u32 = 2;
 
 impl Service {
     fn grace(&self) -> Option<Duration> {
-        self.spec.recovery.stop_timeout.or_else(|| self.container.and_then(|container| container.stop_grace))
+        let own = self.container.and_then(|container| container.stop_grace);
+        let least = Some(self.spec.recovery.least_grace).filter(|least| !least.is_zero());
+        self.spec.recovery.stop_timeout.or(own.max(least))
     }
 
     /// Charges and begins an operation. The container is known.

@@ -114,6 +114,9 @@ impl Service {
                 self.begin(turn, step, Cause::Recovery, Some(trouble));
             }
             Decision::Hold { reason, until, step } => {
+                if let Some(incident) = self.incident.as_mut().filter(|_| reason == Hold::Notice) {
+                    incident.noticed.get_or_insert(turn.now.mono);
+                }
                 self.hold(turn, reason, until, step);
                 let host = turn.host_mut(self.spec.host);
                 if reason == Hold::Concurrency && !self.queued {

@@ -60,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) engine_gave_up: bool,
     /// What it needs anew after each start has started after it.
     pub(crate) outlived: bool,
+    /// Whose ladder asks for that, where one does.
+    pub(crate) follows: Option<ServiceId>,
     /// The life that a recovery began and that was verified.
     pub(crate) healed_life: Option<Instance>,
     /// A deployment may be under way until then.
@@ -234,6 +236,7 @@ impl Service {
             exited: None,
             engine_gave_up: false,
             outlived: false,
+            follows: None,
             healed_life: None,
             change_until: None,
             engine_restarts: VecDeque::new(),

@@ -101,6 +101,8 @@ pub struct ServiceSpec {
     /// The longest that a healing check may leave open, after a start, how the service is: a heartbeat waits that long for
     /// its first ping. A verification waits for it.
     pub settles_within: Duration,
+    /// It keeps data that a restart at a bad moment harms: while its engine's disk is full it is not restarted.
+    pub stateful: bool,
 }
 
 impl ServiceSpec {
@@ -116,6 +118,7 @@ impl ServiceSpec {
             heal_exits: true,
             start_period: secs(60),
             settles_within: Duration::ZERO,
+            stateful: false,
         }
     }
 }
@@ -231,8 +234,16 @@ pub struct RecoverySpec {
     pub mode: Mode,
     /// Steps in order; the last repeats. Never empty.
     pub ladder: Vec<Step>,
+    /// Once a start or a restart has healed it, whatever needs it, directly or through others, is started anew after it:
+    /// what is needed before who needs it, and one after the other.
+    pub restart_dependents: bool,
+    /// Before the first attempt in an outage in which its process is still there, this is told and so long waited for a
+    /// person; zero: not at all.
+    pub notice: Duration,
     /// Unset: the container's own stop grace, else the engine's.
     pub stop_timeout: Option<Duration>,
+    /// Where `stop_timeout` is unset the stop grace is at least this; zero: whatever the container says.
+    pub least_grace: Duration,
     /// How long an operation may take to prove itself. Unset: [`RecoverySpec::verify_timeout_for`] says.
     pub verify_timeout: Option<Duration>,
     /// How long it must stay healthy to count as healed, with at least two passes.
@@ -254,7 +265,10 @@ impl Default for RecoverySpec {
         Self {
             mode: Mode::Auto,
             ladder: vec![Step::Restart],
+            restart_dependents: false,
+            notice: Duration::ZERO,
             stop_timeout: None,
+            least_grace: Duration::ZERO,
             verify_timeout: None,
             verify_stable: secs(10),
             max_attempts: 5,

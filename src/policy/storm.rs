@@ -308,6 +308,8 @@ impl Service {
         match hold.reason {
             // Where a budget allows nothing ever.
             Hold::Budget | Hold::HostBudget => hold.until.is_none(),
+            // A person has taken it over.
+            Hold::Notice => hold.until.is_none(),
             Hold::MassFailure
             | Hold::Backoff
             | Hold::Concurrency

@@ -156,6 +156,8 @@ pub(crate) struct Host {
     pub(crate) alert: Option<HostAlert>,
     /// It was lost.
     pub(crate) loss: Option<Loss>,
+    /// Since when its disk is full, while it is.
+    pub(crate) disk_full: Option<Mono>,
 }
 
 /// Ids that never repeat: the run's own part above, a count below.

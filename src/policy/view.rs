@@ -44,6 +44,8 @@ pub struct ServiceView {
     pub state: Option<State>,
     /// Restarts by the engine's own policy within the last ten minutes.
     pub engine_restarts: u32,
+    /// It keeps data, and is healed with care.
+    pub stateful: bool,
     /// Its checks, in the order of their definition.
     pub checks: Vec<CheckView>,
 }

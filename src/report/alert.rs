@@ -130,6 +130,8 @@ const fn why(reason: Hold) -> &'static str {
         Hold::OperatorStopped => "a person has stopped it",
         Hold::UnknownStop => "nobody saw why it stopped",
         Hold::Completed => "it has done its work",
+        Hold::Notice => "it is restarted in a moment unless somebody takes it over",
+        Hold::DiskFull => "the disk of its engine is full, and it keeps data",
         Hold::PlannedChange => "a deployment is under way",
         Hold::StartPeriod => "it is in its start period",
         Hold::QuietStart => "Iaso, the engine or the host has just started",

@@ -36,6 +36,7 @@ pub(crate) fn snapshot() -> Snapshot {
             denied: Vec::new(),
             storm: None,
             lost: None,
+            disk_full: None,
         }],
         services: Vec::new(),
         waiting: Vec::new(),
@@ -89,6 +90,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             container: None,
             state: None,
             engine_restarts: 0,
+            stateful: false,
             checks: vec![CheckView { passing: Some(true), failures: 0, proven: true, last: Some(at(-10).mono) }],
         },
         checks: vec![CheckStatus {

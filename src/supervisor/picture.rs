@@ -76,6 +76,7 @@ impl Picture {
             denied: Vec::new(),
             storm: None,
             lost: None,
+            disk_full: None,
         });
         Self {
             started: now,
@@ -190,6 +191,7 @@ impl Picture {
             host.storm = policy.storm_since(HostId(number)).map(|since| now.at(since));
             let loss = policy.host_loss(HostId(number));
             host.lost = loss.map(|loss| LostHost { incident: loss.incident, since: now.at(loss.since) });
+            host.disk_full = policy.disk_full_since(HostId(number)).map(|since| now.at(since));
         }
         Snapshot {
             at: now,

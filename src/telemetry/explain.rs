@@ -162,6 +162,9 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         )),
         None => facts.push(format!("There is no container of it on host {}.", service.host)),
     }
+    if view.stateful {
+        facts.push("It keeps data, and is healed with care.".to_owned());
+    }
     if let Some(host) = snapshot.hosts.iter().find(|host| host.name == service.host && !host.link.up) {
         let lost = host.lost.map(|lost| format!("; the host is lost, incident {}", lost.incident)).unwrap_or_default();
         facts.push(format!(

@@ -177,7 +177,10 @@ impl LogLines {
                 Level::DEBUG
             }
             Event::Announced { key: AlertKey { kind: AlertKind::Resolved, .. }, .. } => Level::INFO,
-            Event::Quarantined { .. } | Event::StormBegan { .. } | Event::HostLost { .. } => Level::ERROR,
+            Event::Quarantined { .. }
+            | Event::StormBegan { .. }
+            | Event::HostLost { .. }
+            | Event::DiskFilled { .. } => Level::ERROR,
             Event::IncidentOpened { .. } | Event::ChargedForGap { .. } | Event::Announced { .. } => Level::WARN,
             Event::EngineRestarted { looping, .. } => {
                 if looping {
@@ -216,7 +219,8 @@ impl LogLines {
             | Event::RolloutSkipped { .. }
             | Event::RolloutEnded { .. }
             | Event::StormEnded { .. }
-            | Event::HostBack { .. } => Level::INFO,
+            | Event::HostBack { .. }
+            | Event::DiskFreed { .. } => Level::INFO,
         }
     }
 }
@@ -309,6 +313,7 @@ impl Fields {
             Event::Announced { reason, .. } => Self { reason: reason.map(Hold::name), ..none },
             Event::StormBegan { .. } => Self { reason: Some(Hold::MassFailure.name()), ..none },
             Event::HostLost { .. } => Self { reason: Some(Hold::HostDown.name()), ..none },
+            Event::DiskFilled { .. } => Self { reason: Some(Hold::DiskFull.name()), ..none },
             Event::Released { by } => Self { reason: Some(by.name()), ..none },
             _ => none,
         }
@@ -401,6 +406,12 @@ pub(super) fn message(entry: &Entry) -> String {
         }
         Event::RolloutEnded { undo, result, .. } => {
             format!("{} is through: {}", words::rollout(undo), words::rollout_result(result))
+        }
+        Event::DiskFilled { .. } => {
+            "the disk of its host's engine is full: what keeps data there is not restarted".to_owned()
+        }
+        Event::DiskFreed { lasted, .. } => {
+            format!("there is room again on the disk of its host's engine, after {}", words::span(lasted))
         }
         Event::StormBegan { failed, of, .. } => words::storm(failed, of),
         Event::StormEnded { failed, lasted, .. } => {

@@ -61,6 +61,14 @@ pub const fn hold_sentence(reason: Hold) -> &'static str {
              = \"start\"`."
         }
         Hold::Completed => "Its container has done its work and ended; set `lifecycle = \"running\"` if it should not.",
+        Hold::Notice => {
+            "A person is told before the first attempt, and may take the outage over with `iaso ack`; while they have, and until \
+             `recovery.notice` is over, Iaso waits."
+        }
+        Hold::DiskFull => {
+            "The disk that holds its engine's data is full, and what keeps data is not restarted on a full disk; it goes on \
+             once there is room."
+        }
         Hold::PlannedChange => "A deployment of it is under way; Iaso waits for it, five minutes at most.",
         Hold::StartPeriod => "It started a short while ago and is given its start period to become healthy.",
         Hold::QuietStart => {

@@ -52,6 +52,8 @@ enum Move {
     /// A person orders so many milliseconds of it.
     Maintain(u32, u32, bool),
     Store(bool),
+    /// The disk of the engine is full, or has room again.
+    Disk(bool),
     Link(HostLink),
     Redefine(u32, Box<ServiceSpec>),
     /// Out of the configuration, and after a while in it again.
@@ -121,6 +123,7 @@ prop_compose! {
         (gap, heal_exits, mode) in (any::<bool>(), prop::bool::weighted(0.9), 0_u8..10),
         (lifecycle, start_period, stable) in (0_u8..3, 0_u64..90, 0_u64..20),
         retry in prop::option::of(1_u64..2000),
+        (stateful, notice) in (prop::bool::weighted(0.3), prop_oneof![3 => Just(0), 1 => 0_u64..100]),
     ) -> ServiceSpec {
         let mut made = spec(name);
         made.checks = checks
@@ -143,6 +146,7 @@ prop_compose! {
         made.lifecycle = [Lifecycle::Auto, Lifecycle::Running, Lifecycle::Completed][usize::from(lifecycle)];
         made.heal_exits = heal_exits;
         made.start_period = secs(start_period);
+        (made.stateful, made.recovery.notice) = (stateful, secs(notice));
         made
     }
 }
@@ -181,6 +185,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         2 => (who(), prop::option::weighted(0.6, 0_u32..900_000)).prop_map(|(w, open)| Move::Window(w, open)),
         1 => (who(), 1_u32..900_000, any::<bool>()).prop_map(|(w, ms, everything)| Move::Maintain(w, ms, everything)),
         1 => any::<bool>().prop_map(Move::Store),
+        1 => any::<bool>().prop_map(Move::Disk),
         3 => link.prop_map(Move::Link),
         1 => (who(), any_spec("web")).prop_map(|(w, s)| Move::Redefine(w, Box::new(s))),
         2 => (who(), prop_oneof![Just(0_u32), 0_u32..30_000]).prop_map(|(w, away)| Move::Undeclare(w, away)),
@@ -352,6 +357,7 @@ impl Run {
                 let order = Order::Maintain { until: rig.now.mono + millis(*ms), everything: *everything };
                 rig.step(Input::Order { service: ServiceId(*who), id: OrderId(1), order });
             }
+            Move::Disk(full) => rig.step(Input::Disk { host: HOST, full: *full }),
             Move::Store(up) => {
                 self.store_up = *up;
                 rig.step(Input::Store { up: *up });

@@ -32,5 +32,6 @@ mod rig;
 mod rollouts;
 mod rotations;
 mod simulated;
+mod stateful;
 mod stories;
 mod storms;

@@ -468,6 +468,7 @@ proptest! {
         for number in 0..6 {
             let mut checked = spec(&format!("s{number}"));
             checked.checks = vec![check(u64::from(number))];
+            checked.recovery.restart_dependents = number % 3 == 0;
             rig.add(ServiceId(number), checked, RestartPolicy::No, HEALTHY);
         }
         for number in 0..6 {

@@ -245,6 +245,7 @@ fn listed(now: Now) -> Snapshot {
         denied: Vec::new(),
         storm: None,
         lost: None,
+        disk_full: None,
     };
     Snapshot { hosts: vec![host], waiting: vec!["web".into()], ..Snapshot::nothing(now) }
 }

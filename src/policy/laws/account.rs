@@ -28,6 +28,7 @@ pub(super) struct HostAccount {
     pub(super) storm: Option<StormAccount>,
     /// It was told as lost, and not yet as back.
     pub(super) lost: bool,
+    pub(super) disk_full: bool,
 }
 
 /// What the judges know of one service.
@@ -35,6 +36,7 @@ pub(super) struct HostAccount {
 pub(super) struct Account {
     pub(super) host: HostId,
     pub(super) budget: Budget,
+    pub(super) stateful: bool,
     pub(super) stable: Duration,
     pub(super) checks: Vec<CheckAccount>,
     /// Checks that passed once, those included that are not declared now.

@@ -35,6 +35,7 @@ impl Judges {
                 (self.host_budget, self.mass_failure) = (fleet.host_budget, fleet.mass_failure);
             }
             Input::Host { host, link } => self.hear_link(*host, *link),
+            Input::Disk { host, full } => self.hosts.entry(*host).or_default().disk_full = *full,
             Input::Described { service, container } => {
                 if let Some(account) = self.services.get_mut(service)
                     && !account.is_of_an_earlier_life(container.instance)
@@ -123,6 +124,7 @@ impl Judges {
             account.declared = true;
             account.checks = checks;
             account.budget = spec.recovery.restarts;
+            account.stateful = spec.stateful;
             account.stable = spec.recovery.verify_stable;
             return;
         }
@@ -132,6 +134,7 @@ impl Judges {
         let account = Account {
             host: spec.host,
             budget: spec.recovery.restarts,
+            stateful: spec.stateful,
             stable: spec.recovery.verify_stable,
             checks,
             proven: past.iter().flat_map(|past| past.proven.iter().copied()).collect(),

@@ -124,6 +124,8 @@ const fn passes(hold: Hold) -> bool {
             | Hold::Budget
             | Hold::HostBudget
             | Hold::NotPermitted
+            | Hold::Notice
+            | Hold::DiskFull
             | Hold::Quarantine
             | Hold::Maintenance
             | Hold::HostDown

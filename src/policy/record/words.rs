@@ -68,6 +68,10 @@ words! {
         UnknownStop = "unknown_stop",
         /// It has done its work.
         Completed = "completed",
+        /// A person is told of it first, and may take it over.
+        Notice = "notice",
+        /// The disk that holds the engine's data is full, and it keeps data itself.
+        DiskFull = "disk_full",
         /// A deployment is under way.
         PlannedChange = "planned_change",
         /// It is still within its start period.

@@ -59,7 +59,7 @@ impl Service {
             return Readiness::Wait(Hold::InFlight, None);
         }
         match state {
-            Some(State::Running(_)) => self.running(turn, undo),
+            Some(State::Running(_)) => self.running(turn, step, undo),
             Some(State::Paused) => Readiness::Left(Some(Hold::ContainerPaused)),
             Some(State::Restarting) => Readiness::Down(Some(Hold::EngineRestarting)),
             Some(State::Exited { .. }) => self.exited(turn, step, undo),
@@ -76,14 +76,14 @@ impl Service {
             Some(_)
                 if self.quarantine.is_some() && step == Step::Restart && self.seen_running && self.spec.heal_exits =>
             {
-                self.running(turn, undo)
+                self.running(turn, step, undo)
             }
             Some(_) => Readiness::Down(self.hold.map(|hold| hold.reason)),
         }
     }
 
     /// It may be changed, unless a reason holds that passes with time.
-    fn running(&self, turn: &Turn<'_>, undo: bool) -> Readiness {
+    fn running(&self, turn: &Turn<'_>, step: Step, undo: bool) -> Readiness {
         let now = turn.now.mono;
         let (host, fleet) = (turn.host(self.spec.host), &turn.shared.fleet);
         let ahead = |until: Option<Mono>| until.filter(|until| *until > now);
@@ -98,6 +98,9 @@ impl Service {
         }
         if let Some(until) = self.maintained_until(now) {
             return Readiness::Wait(Hold::Maintenance, Some(until));
+        }
+        if self.spec.stateful && step == Step::Restart && host.disk_full.is_some() {
+            return Readiness::Wait(Hold::DiskFull, None);
         }
         if let Some(until) = ahead(host.quiet_until.max(Some(turn.shared.started + fleet.quiet_start))) {
             return Readiness::Wait(Hold::QuietStart, Some(until));

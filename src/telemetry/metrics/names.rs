@@ -71,6 +71,8 @@ metrics! {
         "Messages to people and programs, each after its last try.";
     HOST_UP: GAUGE "iaso_host_up" ["host"]
         "1 while the engine answers.";
+    DISK_FULL: GAUGE "iaso_engine_disk_full" ["host"]
+        "1 while the disk with the engine's data is full, so that what keeps data there is not restarted.";
     EVENTS_CONNECTED: GAUGE "iaso_engine_events_connected" ["host"]
         "1 while the engine's event stream is read.";
     BREAKER_STATE: GAUGE "iaso_circuit_breaker_state" ["client"]

@@ -43,6 +43,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
         ),
         names::INCIDENTS_OPEN.family([Severity::Info, Severity::Warning, Severity::Critical].map(open)),
         names::HOST_UP.family(hosts().map(|host| ([&*host.name], is(host.link.up)))),
+        names::DISK_FULL.family(hosts().map(|host| ([&*host.name], is(host.disk_full.is_some())))),
         names::EVENTS_CONNECTED.family(hosts().map(|host| ([&*host.name], is(host.events_connected)))),
         names::LAW_VIOLATIONS.family(laws.iter().map(|(law, count)| ([law.as_str()], *count))),
     ]

@@ -96,6 +96,8 @@ const fn advice(reason: Hold) -> &'static str {
         Hold::ContainerPaused => "`docker unpause CONTAINER`.",
         Hold::OperatorStopped | Hold::UnknownStop => "`docker start CONTAINER` if it should run.",
         Hold::Completed => "Nothing, unless it should go on running.",
+        Hold::Notice => "See to it yourself with `iaso ack SERVICE` or `iaso pause SERVICE`, or wait.",
+        Hold::DiskFull => "Make room: `docker system df`, then `docker system prune`, logs, old volumes.",
         Hold::PlannedChange => "Wait for the deployment; look at it if it hangs.",
         Hold::MassFailure => "Look at the host: disk, memory, network, the engine itself.",
         Hold::HostDown => "Look at the host and its engine: `docker -H ... info`.",
