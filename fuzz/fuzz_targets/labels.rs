@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
     let pair = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let mut labels: Labels = text.lines().filter_map(pair).collect();
     labels.entry("iaso.enable".to_owned()).or_insert_with(|| "true".to_owned());
-    if let Verdict::Watched(watched) = judge(&CONFIG, "local", "web", &labels) {
+    if let Verdict::Watched(watched) = judge(&CONFIG, "local", "web", "postgres", &labels) {
         assert!(is_allowed(&watched.service), "{watched:?}");
     }
 });

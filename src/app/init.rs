@@ -10,7 +10,7 @@ use super::commands::{Failure, containers};
 use super::own;
 use crate::config::validated::{Config, Host, HostAddress};
 use crate::config::watch::{self, Verdict};
-use crate::config::{self, quoted};
+use crate::config::{self, presets, quoted};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState};
 use crate::supervisor::container::leads_to_the_engine;
 use crate::system::clock::Clock;
@@ -85,7 +85,8 @@ fn draft(config: &Config, found: Vec<Vec<ContainerDetail>>, own: Option<&Contain
                 left_out.insert(shown, "its name is none that a service can have");
                 continue;
             };
-            let by_labels = match watch::judge(config, &host.name, &container.name, &container.labels) {
+            let by_labels = match watch::judge(config, &host.name, &container.name, &container.image, &container.labels)
+            {
                 Verdict::Watched(watched) => Some(watched.name),
                 Verdict::Disabled | Verdict::Unwatched(_) => None,
             };
@@ -207,6 +208,13 @@ fn section(text: &mut String, host: Option<&Host>, name: &str, target: &str, can
     if containers.iter().all(|container| container.healthcheck.is_some()) {
         lines.push("# Its HEALTHCHECK is heeded: it needs no check here.".to_owned());
     }
+    let known = containers.first().and_then(|container| presets::of_image(&container.image));
+    if known.is_some_and(|preset| preset.stateful) {
+        lines.push(
+            "# It keeps data, so it is healed with care: a person is told first, and it has longer to stop and start."
+                .to_owned(),
+        );
+    }
     let comment = match by_labels {
         Some(name) => {
             lines.push(format!(
@@ -220,7 +228,10 @@ fn section(text: &mut String, host: Option<&Host>, name: &str, target: &str, can
     lines.extend(host.map(|host| format!("{comment}host = {}", quoted(&host.name))));
     lines.push(format!("{comment}{target}"));
     if containers.iter().any(|container| container.healthcheck.is_none()) {
-        lines.extend(proposed_checks(name, containers));
+        lines.extend(match known.filter(|preset| !preset.checks.is_empty()) {
+            Some(preset) => vec![format!("# preset = {}  # its checks: see docs/presets.md", quoted(preset.name))],
+            None => proposed_checks(name, containers),
+        });
     }
     for line in lines {
         text.push_str(&line);

@@ -182,10 +182,11 @@ impl Heir<'_> {
             self.note(STOP_TIMEOUT, "overruled by [defaults.recovery] stop_timeout");
             return;
         }
-        let services = self.config.services.values_mut().map(|service| &mut Arc::make_mut(service).recovery);
-        for recovery in services.chain([&mut self.config.defaults.recovery]) {
-            recovery.spec.stop_timeout.get_or_insert(timeout);
+        for service in self.config.services.values_mut().map(Arc::make_mut) {
+            service.recovery.spec.stop_timeout.get_or_insert(timeout);
+            service.careful.least_grace = service.careful.least_grace.max(timeout);
         }
+        self.config.defaults.recovery.spec.stop_timeout.get_or_insert(timeout);
         self.note(STOP_TIMEOUT, format!("containers get {timeout:?} to stop, where no label says otherwise"));
     }
 
@@ -273,7 +274,7 @@ mod tests {
     /// Whether a container of these labels is watched; and if so, whether its exits are healed.
     fn watches(config: &Config, labels: &[(&str, &str)]) -> Option<bool> {
         let labels: Labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        match judge(config, "local", "web", &labels) {
+        match judge(config, "local", "web", "example/web", &labels) {
             Verdict::Watched(watched) => Some(watched.service.heal_exits),
             Verdict::Disabled | Verdict::Unwatched(_) => None,
         }
@@ -372,7 +373,7 @@ mod tests {
         assert_eq!((of("web"), of("db")), (Some(45), Some(90)));
         let labelled = |labels: &[(&str, &str)]| {
             let labels: Labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            match judge(&config, "local", "app", &labels) {
+            match judge(&config, "local", "app", "example/app", &labels) {
                 Verdict::Watched(watched) => watched.service.recovery.spec.clone(),
                 other => panic!("{other:?}"),
             }

@@ -1,20 +1,25 @@
 //! The file against the table of keys: every unknown key, wrong type and value out of bounds, each with its place.
 
+mod read;
+
 use std::ops::Range;
 
-use iaso_policy::spec::{Step, Threshold};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(super) use self::read::{
+    Ladder, argv_of, duration_of, headers_of, integer_of, json, labels_of, ladder_of, named, names_of, number_of,
+    pins_of, size_of, statuses_of, table, text_of, texts_of, threshold_of, word_of,
+};
+use self::read::{integer, number, text};
 use super::keys::{Key, Kind, Types};
 use super::maintenance;
 use super::mistake::{one_of, shown};
+use super::presets;
 use super::references;
 use super::report::Report;
-use super::secret::Secret;
 use super::unwise;
 use super::url;
-use super::validated::LabelMatch;
 use super::values::{self, Read};
 
 pub(super) type Table<'s> = DeTable<'s>;
@@ -87,6 +92,7 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
             }
             for (index, item) in items.iter().enumerate() {
                 let result = match kind {
+                    Kind::Ladder if values::dependents_follow(items, index) => Ok(()),
                     Kind::Ladder => text(item).and_then(|text| values::step(text, &mut Vec::new()).map(drop)),
                     Kind::Labels => text(item).and_then(|text| values::label(text).map(drop)),
                     Kind::Days => text(item).and_then(|text| values::day(text).map(drop)),
@@ -132,6 +138,9 @@ fn check(report: &mut Report, path: &str, value: &Value, kind: &Kind) {
         }
         (Kind::Word(words), DeValue::String(word)) if !words.contains(&word.as_ref()) => {
             report.unknown(value.span(), path, "word", word, words.iter().copied());
+        }
+        (Kind::Preset, DeValue::String(name)) if !presets::names().any(|known| known == name) => {
+            report.unknown(value.span(), path, "preset", name, presets::names());
         }
         (Kind::Secret | Kind::Private | Kind::Composed, _) => {
             report.hide(value.span());
@@ -194,6 +203,11 @@ pub(super) fn scalar(value: &Value, kind: &Kind) -> Read<()> {
         Kind::Flag => text(value).and_then(values::flag).map(drop),
         Kind::Text => text(value).map(drop),
         Kind::Name => text(value).and_then(values::name).map(drop),
+        Kind::Preset => match text(value)? {
+            name if presets::names().any(|known| known == name) => Ok(()),
+            _ => Err(one_of(presets::names())),
+        },
+        Kind::Size => text(value).and_then(values::size).map(drop),
         Kind::Duration(min, max) => text(value).and_then(|text| values::duration(text, *min, *max)).map(drop),
         Kind::DurationOrNever(min, max) => match text(value)? {
             "never" => Ok(()),
@@ -296,155 +310,4 @@ pub(super) fn from_text<'t>(kind: &Kind, text: &'t str, span: Range<usize>) -> V
         _ => None,
     };
     Spanned::new(span, plain.unwrap_or_else(|| DeValue::String(text.into())))
-}
-
-// What follows reads values that `check_table` has judged; one that it refused reads as none.
-
-/// A key's table; an empty one where there is none.
-pub(super) fn table<'t, 's>(table: &'t Table<'s>, name: &str) -> Option<&'t Table<'s>> {
-    table.get(name)?.get_ref().as_table()
-}
-
-/// Names and tables under a key, in the order of the file, with the place of each name.
-pub(super) fn named<'t, 's>(parent: &'t Table<'s>, name: &str) -> Vec<(&'t str, Range<usize>, &'t Table<'s>)> {
-    let mut found: Vec<_> = table(parent, name)
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| values::name(name.get_ref()).is_ok())
-        .filter_map(|(name, value)| Some((name.get_ref().as_ref(), name.span(), value.get_ref().as_table()?)))
-        .collect();
-    found.sort_by_key(|(_, span, _)| span.start);
-    found
-}
-
-pub(super) fn text_of<'t>(table: &'t Table, name: &str) -> Option<&'t str> {
-    text(table.get(name)?).ok()
-}
-
-pub(super) fn word_of<T: values::Word>(table: &Table, name: &str) -> Option<T> {
-    T::of(text_of(table, name)?)
-}
-
-/// A duration of any length: its bounds were judged before.
-pub(super) fn duration_of(table: &Table, name: &str) -> Option<std::time::Duration> {
-    values::duration(text_of(table, name)?, 0, u64::MAX).ok()
-}
-
-pub(super) fn integer_of<T: TryFrom<i64>>(table: &Table, name: &str) -> Option<T> {
-    T::try_from(integer(table.get(name)?)?).ok()
-}
-
-pub(super) fn number_of(table: &Table, name: &str) -> Option<f64> {
-    number(table.get(name)?)
-}
-
-/// The steps under a key, and the commands that they name.
-pub(super) fn ladder_of(table: &Table, name: &str) -> Option<(Vec<Step>, Vec<Vec<String>>)> {
-    let mut commands = Vec::new();
-    let items = table.get(name)?.get_ref().as_array()?;
-    let steps: Option<Vec<Step>> =
-        items.iter().map(|item| values::step(text(item).ok()?, &mut commands).ok()).collect();
-    Some((steps.filter(|steps| !steps.is_empty())?, commands))
-}
-
-pub(super) fn labels_of(table: &Table, name: &str) -> Option<Vec<LabelMatch>> {
-    table.get(name)?.get_ref().as_array()?.iter().map(|item| values::label(text(item).ok()?).ok()).collect()
-}
-
-/// Names and their places.
-pub(super) fn names_of<'t>(table: &'t Table, name: &str) -> Vec<(&'t str, Range<usize>)> {
-    let items = table.get(name).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
-    items.filter_map(|item| Some((values::name(text(item).ok()?).ok()?, item.span()))).collect()
-}
-
-pub(super) fn threshold_of(value: &Value) -> Read<Threshold> {
-    match value.get_ref() {
-        DeValue::String(text) => values::threshold(text),
-        _ => values::threshold(&integer(value).unwrap_or_default().to_string()),
-    }
-}
-
-/// Statuses from a number, a text, or a list of both.
-pub(super) fn statuses_of(value: &Value) -> Read<Vec<(u16, u16)>> {
-    match value.get_ref() {
-        DeValue::String(text) => values::statuses(text),
-        DeValue::Array(items) => {
-            let mut all = Vec::new();
-            for item in items {
-                if item.get_ref().is_array() {
-                    return values::statuses("");
-                }
-                all.extend(statuses_of(item)?);
-            }
-            Ok(all)
-        }
-        _ => values::statuses(&integer(value).unwrap_or_default().to_string()),
-    }
-}
-
-/// Argument vectors from one line or a list.
-pub(super) fn argv_of(table: &Table, name: &str) -> Option<Vec<String>> {
-    let value = table.get(name)?.get_ref();
-    match value.as_array() {
-        Some(items) => items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect(),
-        None => values::argv(value.as_str()?).ok(),
-    }
-}
-
-pub(super) fn texts_of(table: &Table, name: &str) -> Vec<String> {
-    let items = table.get(name).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
-    items.filter_map(|item| text(item).ok().map(str::to_owned)).collect()
-}
-
-/// Pins from a list, or one from a text.
-pub(super) fn pins_of(table: &Table, name: &str) -> Vec<[u8; 32]> {
-    let Some(value) = table.get(name) else { return Vec::new() };
-    let one = text(value).ok().and_then(|text| values::pin(text).ok());
-    one.into_iter().chain(texts_of(table, name).iter().filter_map(|text| values::pin(text).ok())).collect()
-}
-
-/// Headers by name in lower case.
-pub(super) fn headers_of(parent: &Table, name: &str) -> Vec<(String, Secret)> {
-    let headers = table(parent, name).into_iter().flatten();
-    headers
-        .filter_map(|(name, value)| {
-            let secret = values::header_value(text(value).ok()?).ok()?;
-            Some((values::header_name(name.get_ref()).ok()?, Secret::new(secret)))
-        })
-        .collect()
-}
-
-/// A plain value as JSON has it.
-pub(super) fn json(value: &Value) -> Read<serde_json::Value> {
-    const FORM: &str = "a text, a number, true or false";
-    match value.get_ref() {
-        DeValue::String(text) => Ok(text.as_ref().into()),
-        DeValue::Boolean(value) => Ok((*value).into()),
-        DeValue::Integer(_) => integer(value).map(Into::into).ok_or_else(|| FORM.to_owned()),
-        DeValue::Float(_) => {
-            number(value).and_then(serde_json::Number::from_f64).map(Into::into).ok_or_else(|| FORM.to_owned())
-        }
-        _ => Err(FORM.to_owned()),
-    }
-}
-
-/// Text that is not empty.
-fn text<'v>(value: &'v Value) -> Read<&'v str> {
-    value.get_ref().as_str().filter(|text| !text.is_empty()).ok_or_else(|| "a text in quotes".to_owned())
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    let number = value.get_ref().as_integer()?;
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
-}
-
-/// A finite number, whole or not.
-fn number(value: &Value) -> Option<f64> {
-    match value.get_ref() {
-        DeValue::Float(number) => number.as_str().parse().ok().filter(|n: &f64| n.is_finite()),
-        DeValue::Integer(number) => {
-            number.as_str().parse().ok().filter(|n: &f64| n.is_finite() && number.radix() == 10)
-        }
-        _ => None,
-    }
 }

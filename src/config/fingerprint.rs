@@ -4,27 +4,34 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use iaso_policy::id::{CredentialKey, HostId, Identity};
-use iaso_policy::spec::{CheckSpec, OnFailure, ServiceSpec};
+use iaso_policy::spec::{CheckSpec, OnFailure, RecoverySpec, ServiceSpec};
 
 use super::validated::{
-    Check, Composed, Credential, DnsProbe, GrpcProbe, HttpMethod, HttpProbe, Part, Peer, Probe, Reference, Service,
-    TcpProbe, TlsProbe, Trust, UrlHost, UrlPort,
+    Careful, Check, Composed, Credential, DnsProbe, GrpcProbe, HttpMethod, HttpProbe, Part, Peer, Probe, Reference,
+    Service, TcpProbe, TlsProbe, Trust, UrlHost, UrlPort,
 };
 
 impl Service {
-    /// What the policy needs to heal one instance of this service.
-    pub fn spec(&self, identity: Identity, host: HostId) -> ServiceSpec {
+    /// What the policy needs to heal one instance of this service, which keeps data or does not.
+    pub fn spec(&self, identity: Identity, host: HostId, stateful: bool) -> ServiceSpec {
+        let mut recovery = self.recovery.spec.clone();
+        let mut start_period = self.start_period;
+        if stateful {
+            let Careful { stop_timeout, least_grace, quarantine_retry, notice, .. } = self.careful;
+            recovery = RecoverySpec { stop_timeout, least_grace, quarantine_retry, notice, ..recovery };
+            start_period = self.careful.start_period;
+        }
         ServiceSpec {
             identity,
             host,
             checks: self.checks.iter().map(Check::spec).collect(),
-            recovery: self.recovery.spec.clone(),
+            recovery,
             lifecycle: self.lifecycle,
             after_gap: self.after_gap,
             heal_exits: self.heal_exits,
-            start_period: self.start_period,
+            start_period,
             settles_within: self.settles_within(),
-            stateful: false,
+            stateful,
         }
     }
 

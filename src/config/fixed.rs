@@ -13,6 +13,7 @@ impl Config {
             discovery: _,
             defaults: _,
             fleet: _,
+            disk_full: _,
             services: _,
             vault,
             credentials,

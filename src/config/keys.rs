@@ -5,11 +5,14 @@ pub(super) mod checks;
 pub(super) mod credentials;
 mod daemon;
 mod maintenance;
+mod recovery;
 
 use checks::{CHECKS, LABEL_CHECKS};
 use credentials::{CREDENTIALS, VAULT};
 use daemon::DAEMON;
 use maintenance::MAINTENANCE;
+use recovery::FLEET;
+pub(super) use recovery::RECOVERY;
 
 use Sample::{Commented, Default, Hidden, Named, Section, Unset};
 
@@ -33,6 +36,10 @@ pub(super) enum Kind {
     Text,
     /// A name of a host, a service or a check.
     Name,
+    /// A name of a preset, or `none`.
+    Preset,
+    /// Bytes in KiB, MiB, GiB or TiB, or `0`.
+    Size,
     /// Milliseconds, both ends included.
     Duration(u64, u64),
     /// Like `Duration`, or `"never"`.
@@ -265,6 +272,18 @@ const INCIDENT_LOG_LINES: Key = key(
     Default("50"),
     "lines of the container's log that are kept with an outage, without those that may hold a secret; 0: none",
 );
+const PRESET: Key = key(
+    "preset",
+    Kind::Preset,
+    Unset("\"homepage\""),
+    "a known application, with its checks and whether it keeps data; \"none\": whatever its image, it does not",
+);
+const STATEFUL: Key = key(
+    "stateful",
+    Kind::Bool,
+    Unset("true"),
+    "whether it keeps data and is healed with care; unset: as its preset or its image is known to",
+);
 const RECOVERY_KEY: Key = key("recovery", Kind::Table(RECOVERY), Section, "how services are healed");
 
 pub(super) static DEFAULTS: &[Key] = &[
@@ -277,108 +296,6 @@ pub(super) static DEFAULTS: &[Key] = &[
     AFTER_GAP,
     INCIDENT_LOG_LINES,
     RECOVERY_KEY,
-];
-
-/// `[defaults.recovery]`, `[services.NAME.recovery]`, and the label `iaso.recovery.KEY`.
-pub(super) static RECOVERY: &[Key] = &[
-    key(
-        "mode",
-        Kind::Word(&["auto", "notify", "off"]),
-        Default("\"auto\""),
-        "auto | notify (tells people, never acts) | off (watches only)",
-    ),
-    key(
-        "ladder",
-        Kind::Ladder,
-        Default("[\"restart\"]"),
-        "start | restart | stop | signal:HUP | exec:COMMAND LINE (inside the container); the last step repeats",
-    ),
-    key(
-        "stop_timeout",
-        Kind::Duration(0, HOUR),
-        Unset("\"30s\""),
-        "unset: the container's own stop grace, else the engine's",
-    ),
-    key(
-        "verify_timeout",
-        Kind::Duration(SECOND, DAY),
-        Unset("\"2m\""),
-        "unset: the longest of start_period, the HEALTHCHECK's own and a heartbeat's max_age, plus verify_stable, plus 30s",
-    ),
-    key("verify_stable", Kind::Duration(0, HOUR), Default("\"10s\""), "healthy this long counts as healed"),
-    key("max_attempts", Kind::Integer(1, 1000), Default("5"), "failed recoveries in one incident, then quarantine"),
-    key("max_restarts", Kind::Integer(0, 1000), Default("5"), "in the window: for what flaps"),
-    key("window", Kind::Duration(SECOND, DAY), Default("\"10m\""), "at most a day"),
-    key(
-        "backoff",
-        Kind::Table(BACKOFF),
-        Default("{ base = \"10s\", factor = 2.0, max = \"5m\", jitter = 0.1, reset_after = \"10m\" }"),
-        "the wait before the second and later attempts",
-    ),
-    key(
-        "quarantine_retry",
-        Kind::DurationOrNever(MINUTE, DAY),
-        Default("\"30m\""),
-        "one trial, then doubling to a day; \"never\" for what must not be tried",
-    ),
-    key("on_quarantine", Kind::Word(&["leave", "stop"]), Default("\"leave\""), "leave | stop"),
-];
-
-static BACKOFF: &[Key] = &[
-    key("base", Kind::Duration(0, DAY), Hidden, "before the second attempt"),
-    key("factor", Kind::Number(1.0, 100.0), Hidden, "from one wait to the next"),
-    key("max", Kind::Duration(0, DAY), Hidden, "the longest wait"),
-    key("jitter", Kind::Number(0.0, 1.0), Hidden, "by chance a wait is longer or shorter by up to this part of it"),
-    key("reset_after", Kind::Duration(0, 7 * DAY), Hidden, "healthy this long begins anew"),
-];
-
-static FLEET: &[Key] = &[
-    key("max_concurrent", Kind::Integer(1, 1000), Default("8"), "engine calls in flight per host"),
-    key(
-        "host_budget",
-        Kind::Table(BUDGET),
-        Default("{ max = 20, window = \"10m\" }"),
-        "automatic operations per host; window at most a day",
-    ),
-    key(
-        "mass_failure",
-        Kind::Table(MASS_FAILURE),
-        Default("{ min = 5, ratio = 0.5, window = \"60s\" }"),
-        "so much at once on a host is a storm: nothing is recovered for 5 min, or until most is well, then one at a time",
-    ),
-    key(
-        "quiet_start",
-        Kind::Duration(0, HOUR),
-        Default("\"30s\""),
-        "after Iaso's start, before a verdict of its probes may lead to a restart",
-    ),
-    key(
-        "host_lost_after",
-        Kind::Duration(SECOND, HOUR),
-        Default("\"30s\""),
-        "an engine that was reached, and then was not for so long, is lost: one incident of its host, which ends after four times as long",
-    ),
-];
-
-static BUDGET: &[Key] = &[
-    key("max", Kind::Integer(0, 100_000), Hidden, "in the window"),
-    key("window", Kind::Duration(SECOND, DAY), Hidden, "which slides"),
-];
-
-static MASS_FAILURE: &[Key] = &[
-    key(
-        "min",
-        Kind::Integer(2, 100_000),
-        Hidden,
-        "services that fail, each by itself: what others drag down does not count",
-    ),
-    key(
-        "ratio",
-        Kind::Number(0.0, 1.0),
-        Hidden,
-        "more than this part of the host's services that run or ran until then; 1.0: never",
-    ),
-    key("window", Kind::Duration(SECOND, HOUR), Hidden, "within this time"),
 ];
 
 static SERVICE: &[Key] = &[
@@ -397,6 +314,8 @@ static SERVICE: &[Key] = &[
         Unset("[]"),
         "names of services that this one needs: it is not healed before they are well",
     ),
+    PRESET,
+    STATEFUL,
     SEVERITY,
     INTERVAL,
     TIMEOUT,
@@ -431,6 +350,8 @@ pub(super) static LABELS: &[Key] = &[
         Hidden,
         "services of its Compose project, watched services or containers of its own host that it needs to be well",
     ),
+    PRESET,
+    STATEFUL,
     SEVERITY,
     START_PERIOD,
     LIFECYCLE,

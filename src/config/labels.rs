@@ -16,6 +16,7 @@ use super::checks::{self, Around, Wrong};
 use super::decode::{self, Table, Value, duration_of, text_of, word_of};
 use super::keys::{self, Key, Kind, LABELS};
 use super::mistake::{nearest, one_of, shown};
+use super::presets;
 use super::references::References;
 use super::sections;
 use super::validated::{
@@ -116,12 +117,16 @@ pub fn read(
         reader.mistake("iaso.recovery.backoff.base", got, "base at most max".to_owned());
     }
     let short_name = identity.short_name();
+    let mut checks = reader.checks(&tree, defaults);
+    presets::add_checks(&tree, defaults, &mut checks);
+    let says_stop = labels.get(AUTOHEAL_TIMEOUT).is_some_and(|text| autoheal_seconds(text).is_some());
+    let careful = presets::careful(&tree, &recovery, says_stop, defaults);
     let service = Service {
         name: text_of(&tree, "name").unwrap_or(&short_name).to_owned(),
         host: identity.host().to_owned(),
         target: Target::Container(container.to_owned()),
         severity: word_of(&tree, "severity").unwrap_or(Severity::Warning),
-        checks: reader.checks(&tree, defaults),
+        checks,
         recovery,
         depends_on: decode::names_of(&tree, "depends_on").into_iter().map(|(name, _)| name.to_owned()).collect(),
         lifecycle: word_of(&tree, "lifecycle").unwrap_or(defaults.lifecycle),
@@ -129,6 +134,8 @@ pub fn read(
         heal_exits: enabled || carried.iter().any(|key| ![AUTOHEAL, DEUNHEALTH].contains(key)),
         start_period: duration_of(&tree, "start_period").unwrap_or(defaults.start_period),
         incident_log_lines: defaults.incident_log_lines,
+        stateful: presets::said(&tree),
+        careful,
     };
     Asked::Watched(Arc::new(service), reader.mistakes)
 }
@@ -183,7 +190,8 @@ impl Reader<'_> {
                     let secret = matches!(kind, Kind::Headers | Kind::Composed | Kind::Secret | Kind::Private)
                         || text.contains('@');
                     let got = if secret { "found another value".to_owned() } else { format!("found {}", shown(text)) };
-                    self.mistake(label, got, expected);
+                    let nearest = nearest(text, presets::names()).filter(|_| matches!(kind, Kind::Preset));
+                    self.tell(label, got, expected, nearest.map(str::to_owned));
                 }
             }
         }
@@ -210,8 +218,8 @@ impl Reader<'_> {
     fn foreign(&mut self, labels: &Labels, base: &Recovery) -> Recovery {
         let mut recovery = base.clone();
         if let Some(text) = labels.get(AUTOHEAL_TIMEOUT) {
-            match text.trim().parse::<u64>().ok().filter(|seconds| *seconds <= 3600) {
-                Some(seconds) => recovery.spec.stop_timeout = Some(Duration::from_secs(seconds)),
+            match autoheal_seconds(text) {
+                Some(timeout) => recovery.spec.stop_timeout = Some(timeout),
                 None => self.mistake(
                     AUTOHEAL_TIMEOUT,
                     format!("found {}", shown(text)),
@@ -221,8 +229,8 @@ impl Reader<'_> {
         }
         if let Some(text) = labels.get(AUTOHEAL_ACTION) {
             match text.trim().to_ascii_lowercase().as_str() {
-                "restart" => recovery.spec.ladder = vec![Step::Restart],
-                "stop" => recovery.spec.ladder = vec![Step::Stop],
+                "restart" => (recovery.spec.ladder, recovery.spec.restart_dependents) = (vec![Step::Restart], false),
+                "stop" => (recovery.spec.ladder, recovery.spec.restart_dependents) = (vec![Step::Stop], false),
                 "notify" => recovery.spec.mode = Mode::Notify,
                 "none" => recovery.spec.mode = Mode::Off,
                 _ => {
@@ -289,6 +297,11 @@ fn own(mut check: Check) -> Result<Check, Wrong> {
         Probe::Command(_) => Err(wrong("type")),
         _ => Ok(check),
     }
+}
+
+/// What `autoheal.stop.timeout` says.
+fn autoheal_seconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().filter(|seconds| *seconds <= 3600).map(Duration::from_secs)
 }
 
 struct Unknown {
@@ -398,7 +411,7 @@ mod tests {
     }
 
     fn verdict(source: &str, pairs: &[(&str, &str)]) -> Verdict {
-        judge(&config(source), "local", "web", &labels(pairs))
+        judge(&config(source), "local", "web", "example/web", &labels(pairs))
     }
 
     fn watched(pairs: &[(&str, &str)]) -> Watched {
@@ -562,7 +575,7 @@ mod tests {
             .flat_map(|n| [(format!("iaso.check.c{n}.port"), "80".to_owned()), (format!("iaso.x{n}"), "y".to_owned())])
             .chain([(ENABLE.to_owned(), "true".to_owned())])
             .collect();
-        let Verdict::Watched(watched) = judge(&config(""), "local", "web", &many) else { panic!() };
+        let Verdict::Watched(watched) = judge(&config(""), "local", "web", "example/web", &many) else { panic!() };
         assert_eq!((watched.service.checks.len(), watched.mistakes.len()), (MAX_CHECKS, MAX_MISTAKES));
         let secret = [
             (ENABLE, "true"),
@@ -579,9 +592,13 @@ mod tests {
         let pairs = [(ENABLE, "true"), ("a", "B"), ("iaso.severity", "critical"), ("iaso.lifecycle", "completed")];
         let Verdict::Watched(web) = verdict(file, &pairs) else { panic!() };
         assert_eq!((web.name.as_str(), web.service.severity), ("front", Severity::Info));
-        let Verdict::Watched(other) = judge(&config(file), "local", "other", &labels(&pairs)) else { panic!() };
+        let Verdict::Watched(other) = judge(&config(file), "local", "other", "example/web", &labels(&pairs)) else {
+            panic!()
+        };
         assert_eq!(other.service.name, "any");
-        let Verdict::Watched(labelled) = judge(&config(file), "nas", "web", &labels(&pairs)) else { panic!() };
+        let Verdict::Watched(labelled) = judge(&config(file), "nas", "web", "example/web", &labels(&pairs)) else {
+            panic!()
+        };
         assert_eq!((labelled.name.as_str(), labelled.service.severity), ("nas.web", Severity::Critical));
         assert_eq!(labelled.service.lifecycle, Lifecycle::Completed);
         assert_eq!(labelled.service.start_period, Duration::from_secs(7));
@@ -702,7 +719,7 @@ mod tests {
                 if enabled {
                     labels.insert(ENABLE.to_owned(), "true".to_owned());
                 }
-                match judge(&config, "local", &name, &labels) {
+                match judge(&config, "local", &name, "example/web", &labels) {
                     Verdict::Watched(watched) => prop_assert!(is_allowed(&watched.service, &name), "{watched:?}"),
                     Verdict::Disabled => prop_assert!(!enabled),
                     Verdict::Unwatched(mistakes) => prop_assert!(!enabled || has_no_identity(&name), "{mistakes:?}"),

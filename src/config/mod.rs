@@ -16,6 +16,7 @@ mod keys;
 pub mod labels;
 mod maintenance;
 pub mod mistake;
+pub mod presets;
 mod references;
 mod report;
 pub mod secret;

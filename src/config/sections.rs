@@ -19,7 +19,10 @@ use super::validated::{
     Api, Config, Daemon, Defaults, Discovery, History, Host, LabelMatch, Log, LogFormat, Recovery, Service, Severity,
     Target,
 };
-use super::{host_tls, maintenance, unwise, values, vault, whole};
+use super::{host_tls, maintenance, presets, unwise, values, vault, whole};
+
+/// With less than this many bytes free a disk counts as full.
+const DISK_FULL: u64 = 256 << 20;
 
 /// Makes the configuration of a file that agrees with the table of keys; `usual` is the host without `[hosts]`, and `env` what
 /// the environment says where the file is silent.
@@ -47,6 +50,9 @@ pub(super) fn config(report: &mut Report, file: &Table, usual: Host, env: &dyn F
         discovery,
         defaults,
         fleet: fleet(decode::table(file, "recovery").unwrap_or(&empty)),
+        disk_full: decode::table(file, "recovery")
+            .and_then(|table| decode::size_of(table, "disk_full"))
+            .unwrap_or(DISK_FULL),
         api: Api {
             listen: text_of(api, "listen")
                 .and_then(|text| values::listen(text).ok())
@@ -197,14 +203,18 @@ fn recovery(report: &mut Report, parent: &Table, path: &str, base: &Recovery) ->
 pub(super) fn recovery_of(parent: &Table, base: &Recovery) -> Recovery {
     let Some(table) = decode::table(parent, "recovery") else { return base.clone() };
     let spec = &base.spec;
-    let (ladder, commands) =
-        decode::ladder_of(table, "ladder").unwrap_or_else(|| (spec.ladder.clone(), base.commands.clone()));
+    let decode::Ladder { steps, commands, restart_dependents } =
+        decode::ladder_of(table, "ladder").unwrap_or_else(|| decode::Ladder {
+            steps: spec.ladder.clone(),
+            commands: base.commands.clone(),
+            restart_dependents: spec.restart_dependents,
+        });
     let backoff = decode::table(table, "backoff").map_or(spec.backoff, |table| backoff(table, spec.backoff));
     let spec = RecoverySpec {
         mode: word_of(table, "mode").unwrap_or(spec.mode),
-        ladder,
-        restart_dependents: spec.restart_dependents,
-        notice: spec.notice,
+        ladder: steps,
+        restart_dependents,
+        notice: duration_of(table, "notice").unwrap_or(spec.notice),
         stop_timeout: duration_of(table, "stop_timeout").or(spec.stop_timeout),
         least_grace: spec.least_grace,
         verify_timeout: duration_of(table, "verify_timeout").or(spec.verify_timeout),
@@ -248,7 +258,9 @@ fn services(
         let host = host(report, table, &path, file, hosts);
         let recovery = recovery(report, table, &path, &defaults.recovery);
         let own = inherited(table, defaults, recovery);
-        let checks = checks::checks(report, table, &path, &own, commands, references);
+        let mut checks = checks::checks(report, table, &path, &own, commands, references);
+        presets::add_checks(table, &own, &mut checks);
+        let careful = presets::careful(table, &own.recovery, false, defaults);
         let Some(target) = target(report, table, &path, span) else { continue };
         let service = Service {
             name: name.to_owned(),
@@ -263,6 +275,8 @@ fn services(
             heal_exits: true,
             start_period: own.start_period,
             incident_log_lines: own.incident_log_lines,
+            stateful: presets::said(table),
+            careful,
         };
         services.insert(name.to_owned(), Arc::new(service));
     }

@@ -170,9 +170,16 @@ fn the_example_is_current_and_accepted() {
     let whole = accepted(&uncommented);
     assert_eq!(whole.warnings, []);
     let without_defaults = r#"
+[defaults.recovery]
+notice = "1m"
+stop_timeout = "30s"
+verify_timeout = "2m"
 [services.homepage]
 compose = "dashboard/homepage"
-recovery = { max_restarts = 3, stop_timeout = "30s", verify_timeout = "2m" }
+preset = "homepage"
+stateful = true
+start_period = "60s"
+recovery = { max_restarts = 3 }
 [[services.homepage.checks]]
 name = "api"
 type = "http"
@@ -371,7 +378,7 @@ recovery.ladder = ["start"]
     assert_eq!(http.expect.max_latency, Some(Duration::from_secs(2)));
     let db = &config.services["db"];
     assert_eq!((db.recovery.spec.ladder.as_slice(), db.recovery.commands.len()), (&[Step::Start][..], 0));
-    let spec = web.spec(Identity::container("zeta", "x").unwrap(), HostId(0));
+    let spec = web.spec(Identity::container("zeta", "x").unwrap(), HostId(0), false);
     assert_eq!((spec.checks.len(), spec.recovery.mode), (2, Mode::Auto));
     assert_ne!(spec.checks[0].fingerprint, spec.checks[1].fingerprint);
 }

@@ -43,6 +43,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// `[recovery]`.
     pub fleet: FleetSpec,
+    /// With less than this many bytes free an engine's disk counts as full; zero: never.
+    pub disk_full: u64,
     /// `[api]`.
     pub api: Api,
     /// `[services.NAME]`, by name.
@@ -249,6 +251,25 @@ pub struct Service {
     pub start_period: Duration,
     /// Lines of the container's log that are kept with an outage; none where zero.
     pub incident_log_lines: u16,
+    /// Whether it keeps data, where somebody has said so; none: its image tells.
+    pub stateful: Option<bool>,
+    /// What holds of it instead if it does.
+    pub careful: Careful,
+}
+
+/// How a service that keeps data is watched and healed, where that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Careful {
+    /// Forgives failures of Iaso's own checks after a container's start.
+    pub start_period: Duration,
+    /// Its stop grace, where somebody said so of this very service.
+    pub stop_timeout: Option<Duration>,
+    /// Else it has at least this long to stop.
+    pub least_grace: Duration,
+    /// The first half-open trial after quarantine; none: never.
+    pub quarantine_retry: Option<Duration>,
+    /// How long a person is waited for before the first attempt.
+    pub notice: Duration,
 }
 
 /// Which containers a service is.

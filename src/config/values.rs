@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use iaso_policy::spec::{AfterGap, Lifecycle, Mode, OnFailure, OnQuarantine, Step, Threshold};
+use toml::de::DeArray;
 
 pub(super) use self::credentials::{
     absolute, alphabet, arn_region, aws_endpoint, aws_secret, call_url, class, mode, on_change, owner, vault_address,
@@ -94,6 +95,32 @@ pub(super) fn threshold(text: &str) -> Read<Threshold> {
     }
 }
 
+/// `512KiB`, `256MiB`, `2GiB`, `1TiB`, or `0`; in bytes.
+pub(super) fn size(text: &str) -> Read<u64> {
+    const FORM: &str = "a size such as \"256MiB\" or \"2GiB\", or \"0\"";
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let shift = match &text[split..] {
+        "" if text == "0" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(FORM.to_owned()),
+    };
+    let number = text[..split].parse::<u64>().ok();
+    Ok(number.and_then(|number| number.checked_mul(1 << shift)).ok_or(FORM)?)
+}
+
+/// The last word of a ladder that has whatever needs the service follow it.
+const DEPENDENTS: &str = "restart-dependents";
+
+/// Whether a ladder's word at `index` has whatever needs the service follow it: the last one, after a start or a restart.
+pub(super) fn dependents_follow(words: &DeArray, index: usize) -> bool {
+    let word = |index: usize| words.get(index).and_then(|word| word.get_ref().as_str());
+    let begins = |index: usize| matches!(word(index), Some("start" | "restart"));
+    word(index) == Some(DEPENDENTS) && index + 1 == words.len() && (0..index).any(begins)
+}
+
 /// One step of a ladder; the command line of an `exec` is added to `commands`.
 pub(super) fn step(text: &str, commands: &mut Vec<Vec<String>>) -> Read<Step> {
     match text.split_once(':') {
@@ -101,6 +128,10 @@ pub(super) fn step(text: &str, commands: &mut Vec<Vec<String>>) -> Read<Step> {
             "start" => Ok(Step::Start),
             "restart" => Ok(Step::Restart),
             "stop" => Ok(Step::Stop),
+            DEPENDENTS => Err("restart-dependents as the last word, after start or restart".to_owned()),
+            "recreate" => {
+                Err("start or restart: no ladder makes a container anew, and never that of what keeps data".to_owned())
+            }
             _ => Err("a step: start, restart, stop, signal:NAME or exec:COMMAND LINE".to_owned()),
         },
         Some(("signal", signal)) => Ok(Step::Signal(signal_number(signal)?)),
@@ -331,6 +362,19 @@ mod tests {
         );
         for bad in ["", "5", "s", "1.5s", "-1s", "1m30s", "1 s", "1S", "8d", "99999999999999999999d", "½s"] {
             assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(
+            ["0", "512KiB", "256MiB", "2GiB"].map(|text| size(text).ok()),
+            [0, 512 << 10, 256 << 20, 2 << 30].map(Some)
+        );
+        for bad in
+            ["", "256", "256MB", "MiB", "-1MiB", "1.5GiB", "256 MiB", "99999999999999999999KiB", "17179869184GiB"]
+        {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,6 +7,7 @@ use iaso_policy::id::{Identity, InvalidIdentity};
 
 use super::depends;
 use super::labels::{self, Asked, LabelMistake};
+use super::presets;
 use super::validated::{Config, Service, Target};
 
 const PROJECT: &str = "com.docker.compose.project";
@@ -50,19 +51,22 @@ pub struct Watched {
     pub name: String,
     /// How it is watched and healed.
     pub service: Arc<Service>,
+    /// It keeps data: somebody says so, or else its image does.
+    pub stateful: bool,
     /// Labels of it that mean nothing as they stand.
     pub mistakes: Vec<LabelMistake>,
 }
 
 /// Decides about a container: its own `iaso.enable=false` beats the file, the file beats its other labels, and those beat
 /// `[defaults]`. Of several services of the file, one that names the container comes before one that names a Compose service,
-/// and that before one with a selector.
-pub fn judge(config: &Config, host: &str, container: &str, labels: &Labels) -> Verdict {
+/// and that before one with a selector. `image` is its image as the engine names it.
+pub fn judge(config: &Config, host: &str, container: &str, image: &str, labels: &Labels) -> Verdict {
     if labels::is_disabled(labels) {
         return Verdict::Disabled;
     }
     // An engine takes no such name; nothing could be kept for it.
     let Ok(identity) = identity(host, container, labels) else { return Verdict::Unwatched(Vec::new()) };
+    let stateful = |service: &Service| service.stateful.unwrap_or_else(|| presets::is_stateful(image));
     let first = config.hosts.first().map_or(host, |host| host.name.as_str());
     let of_file = config
         .services
@@ -77,14 +81,15 @@ pub fn judge(config: &Config, host: &str, container: &str, labels: &Labels) -> V
         let name = display_name(&identity, Some(&service.name), first);
         let service = Arc::clone(service);
         let mistakes = depends::mistakes(container, labels);
-        return Verdict::Watched(Box::new(Watched { identity, name, service, mistakes }));
+        let stateful = stateful(&service);
+        return Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }));
     }
     match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
         Asked::Watched(service, mut mistakes) => {
             mistakes.extend(depends::mistakes(container, labels));
             let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
-            let name = display_name(&identity, own, first);
-            Verdict::Watched(Box::new(Watched { identity, name, service, mistakes }))
+            let (name, stateful) = (display_name(&identity, own, first), stateful(&service));
+            Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }))
         }
         Asked::Nothing(mistakes) => Verdict::Unwatched(mistakes),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -88,8 +89,9 @@ impl Docker {
         }
         self.transport.agree(api);
         // A proxy may deny this; nothing depends on it.
-        let id = timeout(INFO_BOUND, self.client.info()).await.ok().and_then(Result::ok).and_then(|info| info.id);
-        Ok(EngineInfo { version: told.version.unwrap_or_default(), api, id })
+        let info = timeout(INFO_BOUND, self.client.info()).await.ok().and_then(Result::ok).unwrap_or_default();
+        let data_root = info.docker_root_dir.map(PathBuf::from).filter(|path| path.is_absolute());
+        Ok(EngineInfo { version: told.version.unwrap_or_default(), api, id: info.id, data_root })
     }
 
     async fn list(&self) -> Result<Vec<ContainerDetail>, EngineError> {

@@ -126,6 +126,8 @@ pub struct EngineInfo {
     pub api: (u16, u16),
     /// Its id (`/info`), where it tells.
     pub id: Option<String>,
+    /// The folder of its host where it keeps images, containers and volumes, where it tells.
+    pub data_root: Option<PathBuf>,
 }
 
 /// One container, whole: foreign text included, so it stays outside the policy.

@@ -77,7 +77,7 @@ impl Engine for Scripted {
     fn hello(&self) -> BoxFuture<'_, Result<EngineInfo, EngineError>> {
         *self.hellos.lock().unwrap() += 1;
         let refusal = self.hello.lock().unwrap().clone();
-        let info = EngineInfo { version: "scripted".to_owned(), api: (1, 41), id: None };
+        let info = EngineInfo { version: "scripted".to_owned(), api: (1, 41), id: None, data_root: None };
         async move { refusal.map_or(Ok(info), Err) }.boxed()
     }
 

@@ -152,6 +152,7 @@ impl Engine for SimEngine {
             version: "simulated".to_owned(),
             api: (1, 41),
             id: Some("SIMULATED".to_owned()),
+            data_root: None,
         }))
     }
 

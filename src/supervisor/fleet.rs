@@ -35,6 +35,8 @@ pub(crate) struct Watched {
     pub(crate) subject: Arc<Subject>,
     pub(crate) host: HostId,
     pub(crate) service: Arc<Service>,
+    /// It keeps data.
+    pub(crate) stateful: bool,
     /// Its container; of several that claim it, the one that runs, or started last.
     pub(crate) container: Option<ContainerId>,
     /// Somebody asks for it: the file, or its container's labels.
@@ -253,7 +255,7 @@ impl Fleet {
     fn adopt(&mut self, host: HostId, detail: &ContainerDetail, now: Mono) -> Option<ServiceId> {
         let config = Arc::clone(&self.config);
         let host_name = &config.hosts[usize::from(host.0)].name;
-        match watch::judge(&config, host_name, &detail.name, &detail.labels) {
+        match watch::judge(&config, host_name, &detail.name, &detail.image, &detail.labels) {
             Verdict::Disabled => None,
             Verdict::Unwatched(mistakes) => {
                 self.tell_mistakes(detail, &mistakes);
@@ -276,7 +278,7 @@ impl Fleet {
 
     fn register(&mut self, host: HostId, watched: watch::Watched, now: Mono) -> ServiceId {
         let host_name = Arc::from(self.config.hosts[usize::from(host.0)].name.as_str());
-        let spec = watched.service.spec(watched.identity.clone(), host);
+        let spec = watched.service.spec(watched.identity.clone(), host, watched.stateful);
         let subject = Arc::new(Subject {
             name: self.free_name(&watched),
             identity: watched.identity.clone(),
@@ -286,19 +288,19 @@ impl Fleet {
         });
         if let Some(id) = self.by_identity.get(&watched.identity).copied() {
             let known = &mut self.services[id.0 as usize];
-            let before = known.service.spec(watched.identity.clone(), known.host);
+            let before = known.spec();
             known.keep_checks(&watched.service, &before, &spec, now);
             known.defined &= before == spec;
-            (known.subject, known.service) = (subject, watched.service);
+            (known.subject, known.service, known.stateful) = (subject, watched.service, watched.stateful);
             known.declared = true;
             return id;
         }
         let id = ServiceId(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
-        let other_until = vec![Mono(i64::MIN); spec.checks.len()];
-        let asked_since = vec![now; spec.checks.len()];
-        let (service, container) = (watched.service, None);
+        let (other_until, asked_since) = (vec![Mono(i64::MIN); spec.checks.len()], vec![now; spec.checks.len()]);
+        let (service, stateful, container) = (watched.service, watched.stateful, None);
         let (declared, defined) = (true, false);
-        let entry = Watched { subject, host, service, container, declared, defined, other_until, asked_since };
+        let entry =
+            Watched { subject, host, service, stateful, container, declared, defined, other_until, asked_since };
         self.services.push(entry);
         self.by_identity.insert(watched.identity, id);
         id
@@ -327,7 +329,7 @@ impl Fleet {
         watched.container = Some(best);
         if !watched.defined {
             watched.defined = true;
-            let spec = Box::new(watched.service.spec(watched.subject.identity.clone(), watched.host));
+            let spec = Box::new(watched.spec());
             news.inputs.push(Input::Define { service, spec });
         }
     }

@@ -20,6 +20,7 @@ impl Supervisor {
                 tracing::info!(host = %self.picture.host_name(host), version = %info.version, containers = containers.len(), "engine connected");
                 let news = self.fleet.listed(host, containers, began, now);
                 self.take(news);
+                self.found_disk(host, info.data_root.as_deref());
                 self.picture.host(host, now, HostNews::Up(info));
                 self.step(Input::Host { host, link: HostLink::Up { engine_started } });
                 self.tell_waiting();

@@ -7,6 +7,7 @@ mod announce;
 mod asked;
 mod calendars;
 pub(crate) mod container;
+mod disks;
 pub(crate) mod fleet;
 mod hearing;
 mod needs;
@@ -49,6 +50,7 @@ use crate::system::heartbeat::Heartbeat;
 use crate::system::retry::Client;
 use crate::system::tasks::Tasks;
 use calendars::Calendars;
+use disks::Disks;
 use fleet::Fleet;
 use hearing::next_update;
 use needs::{Files, Needs};
@@ -134,6 +136,7 @@ pub struct Supervisor {
     calendars: Calendars,
     /// What each service needs, as it was told last.
     needs: Needs,
+    disks: Disks,
     listeners: Vec<Box<dyn Listener>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     picture: Picture,
@@ -162,6 +165,7 @@ impl Supervisor {
             policy: Policy::restore(config.fleet, seed, restored, now),
             fleet: Fleet::new(Arc::clone(&config), own),
             calendars: Calendars::new(config.maintenance.clone()),
+            disks: Disks::new(ports.tasks.clone(), config.hosts.len()),
             config,
             hosts: ports.hosts,
             turn: 0,
@@ -199,6 +203,7 @@ impl Supervisor {
         while !(self.stopping && self.operations.in_flight() == 0) {
             self.heartbeat.beat();
             self.look_at_calendars();
+            self.look_at_disks();
             let rest = self.rest();
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => self.stop(),
@@ -210,6 +215,7 @@ impl Supervisor {
                 Some(Delivered { service, key }) = self.delivered.recv() => self.step(Input::Delivered { service, key }),
                 Some(result) = self.results.recv() => self.checked(&result),
                 read = self.needs.files.next() => self.compose_files(read),
+                measured = self.disks.next() => self.measured(&measured),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
                 () = tokio::time::sleep(rest) => self.step(Input::Tick),
             }
@@ -262,6 +268,7 @@ impl Supervisor {
 
     fn returned(&mut self, done: &Returned) {
         let Returned { operation, operated } = done;
+        self.disk_of(done);
         if operated.outcome != Outcome::Done
             && let Some(watched) = self.fleet.service(operation.service)
         {

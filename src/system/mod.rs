@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod clock;
+pub mod disk;
 pub mod heartbeat;
 pub mod meters;
 pub mod resolver;

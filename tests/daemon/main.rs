@@ -38,6 +38,7 @@ mod reload;
 mod secrets;
 mod shutdown;
 mod site;
+mod stateful;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     tests.extend(alerts::tests());
     tests.extend(compose::tests());
     tests.extend(storms::tests());
+    tests.extend(stateful::tests());
     tests.extend(denied::tests());
     tests.extend(outage::tests());
     tests.extend(hosts::tests());

@@ -68,8 +68,8 @@ const CONFINED: [(&str, &[&str]); 26] = [
 ];
 
 /// The modules of `config/` that others see: the validated shape, what reads it, and mistakes. Never the shape as written.
-const CONFIG_OPENS: [&str; 8] =
-    ["depends", "environment", "example", "labels", "mistake", "secret", "validated", "watch"];
+const CONFIG_OPENS: [&str; 9] =
+    ["depends", "environment", "example", "labels", "mistake", "presets", "secret", "validated", "watch"];
 
 /// Every arrow that points the wrong way, as `file:line: what`.
 pub(crate) fn violations(sources: &Sources) -> Vec<String> {

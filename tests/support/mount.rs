@@ -30,9 +30,14 @@ impl Mount {
     }
 
     pub fn ext4() -> Self {
+        Self::ext4_of(32 << 20)
+    }
+
+    /// Of so many bytes, which it takes from the real disk only as they are written.
+    pub fn ext4_of(bytes: u64) -> Self {
         let dir = scratch();
         let (image, at) = (dir.path().join("image"), dir.path().join("iaso-test-mount"));
-        fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+        fs::File::create(&image).unwrap().set_len(bytes).unwrap();
         fs::create_dir(&at).unwrap();
         run("mkfs.ext4", &["-q", image.to_str().unwrap()]);
         run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);

@@ -161,6 +161,16 @@ fn proposals_hold_once_they_are_accepted() {
 }
 
 #[test]
+fn known_applications_are_proposed_by_their_names() {
+    let of = |name: &str, image: &str| ContainerDetail { image: image.to_owned(), ..container(name, &[]) };
+    let text = drafted(vec![of("dashboards", "grafana/grafana:11"), of("db", "postgres:16"), of("web", "nginx")]).text;
+    let config = accepted(&text);
+    let checks = |name: &str| config.services[name].checks.len();
+    assert_eq!((checks("dashboards"), checks("db"), checks("web")), (1, 1, 0), "{text}");
+    assert_eq!(text.matches("It keeps data").count(), 1, "{text}");
+}
+
+#[test]
 fn several_hosts_keep_their_services() {
     let hosts = hosts(&["unix:///run/a.sock".to_owned(), "tcp://10.0.0.9:2375".to_owned()]).unwrap();
     let text = draft(&hosts, vec![vec![container("db", &[])], vec![container("db", &[])]], None).text;

@@ -183,7 +183,7 @@ fn whatever_changes_what_is_probed_or_expected_makes_another_check() {
 
 fn watched(labels: &[(String, String)]) -> Watched {
     let all = labels.iter().cloned().chain([("iaso.enable".to_owned(), "true".to_owned())]).collect();
-    match judge(&read("").unwrap(), "local", "web", &all) {
+    match judge(&read("").unwrap(), "local", "web", "example/web", &all) {
         Verdict::Watched(watched) => *watched,
         other => panic!("{labels:?}: {other:?}"),
     }
@@ -280,7 +280,7 @@ fn a_label_s_check_reaches_nothing_but_its_own_container() {
 fn a_heartbeat_that_heals_is_given_its_whole_time_after_a_restart() {
     let service = |lines: &str| read(&file("heartbeat", lines)).unwrap().services["web"].clone();
     let limit = |lines: &str| {
-        let spec = service(lines).spec(Identity::container("local", "web").unwrap(), HostId(0));
+        let spec = service(lines).spec(Identity::container("local", "web").unwrap(), HostId(0), false);
         spec.recovery.verify_timeout_for(spec.start_period.max(spec.settles_within), None)
     };
     // Its age, `verify_stable` and 30 s; else the usual minute of the start period in its place.

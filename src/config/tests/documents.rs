@@ -55,6 +55,11 @@ fn the_document_of_labels_is_current() {
     check("labels.md", &out);
 }
 
+#[test]
+fn the_document_of_presets_is_current() {
+    check("presets.md", &crate::config::presets::tests::document());
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Columns {
     /// With the default and the variable of each key.
@@ -209,6 +214,8 @@ fn meaning(kind: &Kind) -> String {
         Kind::Flag => "`true`, `1`, `yes`, `on` or their opposites".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Name => "name".to_owned(),
+        Kind::Preset => "name of a [preset](presets.md), or `\"none\"`".to_owned(),
+        Kind::Size => "size such as `\"256MiB\"`, or `\"0\"`".to_owned(),
         Kind::Duration(min, max) => format!("duration, `{}` to `{}`", spell(*min), spell(*max)),
         Kind::DurationOrNever(min, max) => format!("duration, `{}` to `{}`, or `\"never\"`", spell(*min), spell(*max)),
         Kind::Integer(min, max) => format!("whole number, {min} to {max}"),

@@ -113,7 +113,8 @@ fn environment_beats_file_and_file_beats_labels_and_labels_beat_defaults() {
         .into();
     let unlabelled: Labels = [("iaso.enable".to_owned(), "true".to_owned())].into();
     let start_period = |variables: &Environment, container: &str, labels: &Labels| {
-        let Verdict::Watched(watched) = judge(&accepted(source, variables), "local", container, labels) else {
+        let Verdict::Watched(watched) = judge(&accepted(source, variables), "local", container, "example/web", labels)
+        else {
             panic!("{container} is not watched")
         };
         watched.service.start_period.as_secs()

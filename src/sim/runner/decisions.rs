@@ -98,7 +98,7 @@ impl Runner<'_> {
         let known = iaso.fleet.container_of(watched);
         let known = known.filter(|known| known.detail.id.short() == operation.instance.container);
         let target = known.map(|known| (known.detail.id.short(), known.expected(operation.instance)));
-        let spec = watched.service.spec(watched.subject.identity.clone(), HOST);
+        let spec = watched.spec();
         let change = change_of(operation.step, &watched.service.recovery.commands);
         let (Some((id, expected)), Some(change)) = (target, change) else {
             return self.answer(operation, Outcome::Moot, 1);

@@ -46,7 +46,8 @@ impl Fleet {
         let mut changed = Vec::new();
         for ((host, containers), number) in before.hosts.iter().zip(&self.hosts).zip(0..) {
             for (id, known) in containers {
-                let judged = |config| watch::judge(config, &host.name, &known.detail.name, &known.detail.labels);
+                let detail = &known.detail;
+                let judged = |config| watch::judge(config, &host.name, &detail.name, &detail.image, &detail.labels);
                 if judged(before) != judged(&self.config) {
                     changed.push((HostId(number), id.clone()));
                 }
@@ -100,6 +101,11 @@ impl Fleet {
 }
 
 impl Watched {
+    /// What the policy needs to know of it.
+    pub(crate) fn spec(&self) -> ServiceSpec {
+        self.service.spec(self.subject.identity.clone(), self.host, self.stateful)
+    }
+
     /// What holds of its checks as they were, as which `before` has them, also holds of those that `service` and `spec` have
     /// in the same places.
     pub(super) fn keep_checks(&mut self, service: &Service, before: &ServiceSpec, spec: &ServiceSpec, now: Mono) {

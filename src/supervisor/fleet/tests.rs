@@ -155,3 +155,24 @@ fn a_label_takes_no_name_of_the_file_s_whichever_container_comes_first() {
     assert_eq!(named("web").as_deref(), Some("local//web"));
     assert_eq!(named("web-impostor").as_deref(), Some("local//impostor"));
 }
+
+#[test]
+fn what_keeps_data_goes_by_the_image_of_the_container_that_it_is_now() {
+    let mut fleet = fleet();
+    let now = Now { mono: Mono(1), wall: Wall(1), boot: Boot(1) };
+    let of = |number: &str, image: &str, started| ContainerDetail {
+        id: ContainerId::new(&number.repeat(64)).unwrap(),
+        image: image.to_owned(),
+        ..detail(RUNNING, started)
+    };
+    let mut stateful = |container: ContainerDetail| {
+        let inputs = fleet.listed(HOST, vec![container], Mono(1), now).inputs;
+        inputs.into_iter().find_map(|input| match input {
+            Input::Define { spec, .. } => Some(spec.stateful),
+            _ => None,
+        })
+    };
+    assert_eq!(stateful(of("a", "postgres:16", 5)), Some(true));
+    assert_eq!(stateful(of("b", "postgres:17", 6)), None, "another version is no other definition");
+    assert_eq!(stateful(of("c", "nginx", 7)), Some(false));
+}
