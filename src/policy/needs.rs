@@ -162,7 +162,7 @@ impl Policy {
                 self.weigh_storm(host, out);
             } else if let Some(id) = self.shared.unsorted.pop_first() {
                 self.sort_outage(id, out);
-            } else if let Some(id) = self.next_gated() {
+            } else if let Some(id) = self.next_gated(out) {
                 let barrier = self.barrier(id, out);
                 self.with(id, out, |service, turn| service.pass_gate(turn, barrier));
             } else if let Some(id) = self.shared.moved.pop_first() {

@@ -21,6 +21,8 @@ pub(crate) struct Incident {
     pub(crate) asked: Option<Mono>,
     /// When a person was told of it, before the first attempt.
     pub(crate) noticed: Option<Mono>,
+    /// It waited for something that it needs: it is no outage of its own.
+    pub(crate) dragged: bool,
     /// A person takes care of it, or did.
     pub(crate) acknowledged: Option<Acknowledged>,
     /// The outage of something that it needs that it is, or was, part of.
@@ -62,6 +64,7 @@ impl Service {
                 failed: 0,
                 asked: None,
                 noticed: None,
+                dragged: false,
                 acknowledged: None,
                 root: None,
                 muted: false,
@@ -70,7 +73,9 @@ impl Service {
             turn.shared.note_outage(self.id, id, opened.mono);
             self.record(turn, Event::IncidentOpened { trouble });
             let now = turn.now.mono;
-            turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);
+            if self.maintained_until(now).is_none() {
+                turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);
+            }
             turn.shared.stirred.insert(self.spec.host);
         }
     }
@@ -111,6 +116,9 @@ impl Service {
         step: Option<Step>,
         behind: Option<ServiceId>,
     ) {
+        if let Some(incident) = self.incident.as_mut().filter(|_| reason == Hold::Dependency) {
+            incident.dragged = true;
+        }
         if let Some(held) = self.hold.as_mut().filter(|held| held.reason == reason && held.behind == behind) {
             held.until = until;
             return;

@@ -73,6 +73,7 @@ impl Service {
             failed: incident.failed,
             asked: None,
             noticed: None,
+            dragged: false,
             acknowledged: incident.acknowledged,
             root: incident.root,
             muted: incident.root.is_some(),

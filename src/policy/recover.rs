@@ -63,7 +63,7 @@ impl Service {
                 let host = turn.host_mut(self.spec.host);
                 host.charges.prune(now);
                 host.charges.add(now);
-                host.note_recovery(self.id);
+                host.note_recovery(self.id, now);
             }
             Cause::Credential { credential, .. } => turn.shared.spend(credential, self.spec.host, now),
         }

@@ -8,20 +8,24 @@
 //! that run, or have just failed. Those whose checks have begun to fail count too as long as nothing is certain: then the next
 //! few probes are waited for.
 //!
-//! A storm ends when none of those who failed in it is in an outage any more, or nothing will be done about those who are. It
-//! does not outlive Iaso: outages that had begun before are healed as others are, and the quiet start holds the verdicts of
-//! probes.
+//! A storm ends when none of those who failed in it is in an outage any more, or nothing will be done about those who are.
+//! Whoever was in it all the same and would be recovered later (Iaso was started anew, a pause was ended) finds it again, as old
+//! as it is: the outages themselves tell.
+//!
+//! A pause says nothing of what comes: who is paused counts. Maintenance says that outages are to be expected: who is under it
+//! tells nothing of the host, be it well or not.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::action::{Action, Trouble};
+use crate::action::{Action, Cause, Trouble};
 use crate::announce::HostAlert;
 use crate::id::{HostId, ServiceId};
 use crate::input::State;
 use crate::policy::Policy;
 use crate::record::{Event, Hold, Record, Verdict};
+use crate::outage::Incident;
 use crate::service::Service;
 use crate::spec::OnFailure;
 use crate::time::Mono;
@@ -29,6 +33,9 @@ use crate::turn::Host;
 
 /// How long nothing is recovered, unless most of it gets well before.
 const WAIT: Duration = Duration::from_secs(300);
+
+/// Where much fails again and again, the wait begins anew for so long at most since something was last recovered.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// How long the others have, once most are well, to be found well too: an engine looks every 30 s where nobody says otherwise.
 const FOLLOW: Duration = Duration::from_secs(30);
@@ -44,6 +51,8 @@ pub(crate) struct Storm {
     pub(crate) members: BTreeMap<ServiceId, Mono>,
     /// Whose recovery is not over: one at most, but for those that had begun before.
     recovering: BTreeSet<ServiceId>,
+    /// Since when nothing was recovered in it.
+    idle: Mono,
     /// Nothing new begins before then.
     opens: Mono,
     /// Most of them got well since it struck.
@@ -55,6 +64,14 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
+    /// One of these outages, in which nothing is recovered before it `opens`.
+    fn of(members: BTreeMap<ServiceId, Mono>, opens: Mono) -> Self {
+        let times = || members.values().copied();
+        let (began, struck) = (times().min().unwrap_or(opens), times().max().unwrap_or(opens));
+        let recovering = BTreeSet::new();
+        Self { began, struck, members, recovering, idle: began, opens, eased: false, wake: None, untold: true }
+    }
+
     /// Why nothing is recovered now, and until when where that is known; none: one may be.
     pub(crate) fn holds(&self, now: Mono) -> Option<Option<Mono>> {
         if now < self.opens {
@@ -70,11 +87,16 @@ impl Storm {
     }
 }
 
+/// Whether an outage of this kind may be the host's: what stopped in a gap is none, and what the engine starts again, or must
+/// follow another, is its own.
+const fn counts(trouble: Trouble) -> bool {
+    !matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived | Trouble::EngineRestarting)
+}
+
 impl Host {
     /// An outage began.
     pub(crate) fn note_failure(&mut self, service: ServiceId, trouble: Trouble, now: Mono) {
-        // What the engine starts again is its own.
-        if matches!(trouble, Trouble::StoppedInGap | Trouble::Outlived | Trouble::EngineRestarting) {
+        if !counts(trouble) {
             return;
         }
         self.failures.insert(service, now);
@@ -83,9 +105,10 @@ impl Host {
         }
     }
 
-    pub(crate) fn note_recovery(&mut self, service: ServiceId) {
+    pub(crate) fn note_recovery(&mut self, service: ServiceId, now: Mono) {
         if let Some(storm) = &mut self.storm {
             storm.recovering.insert(service);
+            storm.idle = now;
         }
     }
 
@@ -122,8 +145,9 @@ impl Policy {
     }
 
     /// Whoever wants to be recovered, and whose turn it is: in a storm whoever was tried least, then whoever failed first.
-    pub(crate) fn next_gated(&mut self) -> Option<ServiceId> {
+    pub(crate) fn next_gated(&mut self, out: &mut Vec<Action>) -> Option<ServiceId> {
         let first = *self.shared.gated.front()?;
+        self.look_back(first, out);
         let host = self.service(first).map(|service| service.spec.host);
         let storm = host.and_then(|host| self.shared.hosts[usize::from(host.0)].storm.as_ref());
         let mut place = 0;
@@ -180,6 +204,7 @@ impl Policy {
         let counts = |service: &&Service| {
             let state = service.sight.map(|sight| sight.state);
             let is_up = matches!(state, Some(State::Running(_) | State::Paused | State::Restarting));
+            let is_up = is_up && service.maintained_until(self.now.mono).is_none();
             service.spec.host == host && !service.leaving && (is_up || failed(service.id))
         };
         let of = self.services.iter().flatten().map(AsRef::as_ref).filter(counts).count();
@@ -195,30 +220,76 @@ impl Policy {
         let recent = slot.failures.iter().filter(|(_, at)| since.is_none_or(|since| **at > since)).count();
         let Some(of) = self.is_much(host, recent, |id| slot.failures.contains_key(&id)) else { return };
         let mut members = slot.failures.clone();
-        let before = slot.storm.as_ref().map(|storm| (storm.began, &storm.members));
-        let began = before.map_or(now, |(began, _)| began);
-        let mut recovering = BTreeSet::new();
+        let before = slot.storm.as_ref().map(|storm| (storm.began, storm.idle, &storm.members));
+        let (began, idle) = before.map_or((now, now), |(began, idle, _)| (began, idle));
         for service in self.services.iter().flatten().filter(|service| service.spec.host == host) {
-            if service.attempt().is_some_and(|attempt| attempt.cause == crate::action::Cause::Recovery) {
-                recovering.insert(service.id);
-            }
             // Those who were dragged down are healed as late as the others.
             let Some(incident) = service.incident else { continue };
             let opened = self.now.place(incident.opened);
-            if now.since(opened) < window || before.is_some_and(|(_, members)| members.contains_key(&service.id)) {
+            if now.since(opened) < window || before.is_some_and(|(.., members)| members.contains_key(&service.id)) {
                 members.entry(service.id).or_insert(opened);
             }
         }
-        let mut storm =
-            Storm { began, struck: now, members, recovering, opens: now, eased: false, wake: None, untold: true };
-        storm.wait_until(now + WAIT);
-        if since.is_none() {
-            let failed = u32::try_from(recent).unwrap_or(u32::MAX);
-            self.record_storm(&storm, Event::StormBegan { host, failed, of }, out);
+        let opens = (now + WAIT).min(idle + LONGEST_WAIT);
+        let failed = u32::try_from(recent).unwrap_or(u32::MAX);
+        let tells = since.is_none().then_some(Event::StormBegan { host, failed, of });
+        self.begin_storm(host, Storm { began, struck: now, idle, ..Storm::of(members, opens) }, tells, out);
+    }
+
+    /// Finds the storm that outages were which began at once, but which none counts: they were open when Iaso started, or
+    /// nothing was to be done about them until now.
+    fn look_back(&mut self, id: ServiceId, out: &mut Vec<Action>) {
+        let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
+        let of_its_own = |incident: &Incident| !incident.dragged && incident.root.is_none();
+        let opened = |service: &Service| Some(self.now.place(service.incident.filter(of_its_own)?.opened));
+        let Some((host, began)) = self.service(id).and_then(|service| Some((service.spec.host, opened(service)?)))
+        else {
+            return;
+        };
+        let slot = &self.shared.hosts[usize::from(host.0)];
+        if slot.storm.is_some() || slot.failures.get(&id).is_some_and(|at| now.since(*at) < window) {
+            return;
+        }
+        let is_open = |service: &Service| {
+            let is_left = service.is_left_as_it_is() && !self.is_out_of_maintenance(service);
+            let is_hosts = service.trouble.is_none_or(counts) && !service.leaving && service.spec.host == host;
+            let at = opened(service).filter(|_| is_hosts && !is_left)?;
+            (at.since(began) < window && began.since(at) < window).then_some((at, service.id))
+        };
+        let mut open: Vec<(Mono, ServiceId)> =
+            self.services.iter().flatten().filter_map(|service| is_open(service)).collect();
+        open.sort_unstable();
+        // Within a window, as many as can be.
+        let end = |first: usize| open.partition_point(|(at, _)| at.since(open[first].0) < window);
+        let Some(first) = (0..open.len()).max_by_key(|first| end(*first) - first) else { return };
+        let members: BTreeMap<ServiceId, Mono> = open[first..end(first)].iter().map(|(at, id)| (*id, *at)).collect();
+        let own = members.keys().filter(|id| !self.is_dragged_down(**id, &members)).count();
+        let Some(of) = self.is_much(host, own, |id| members.contains_key(&id)) else { return };
+        let storm = Storm::of(members, open[end(first) - 1].0 + WAIT);
+        let failed = u32::try_from(own).unwrap_or(u32::MAX);
+        self.begin_storm(host, storm, Some(Event::StormBegan { host, failed, of }), out);
+    }
+
+    /// Its maintenance is over, and its turn to be told so may come after others'.
+    fn is_out_of_maintenance(&self, service: &Service) -> bool {
+        let all_ended = service.ordered.is_some_and(|order| order.everything) && self.shared.everything.is_none();
+        service.hold.is_some_and(|hold| hold.reason == Hold::Maintenance)
+            && (all_ended || service.maintained_until(self.now.mono).is_none())
+    }
+
+    fn begin_storm(&mut self, host: HostId, mut storm: Storm, tells: Option<Event>, out: &mut Vec<Action>) {
+        let under_way = |service: &Service| service.attempt().is_some_and(|attempt| attempt.cause == Cause::Recovery);
+        storm.recovering = self.ids(|service| service.spec.host == host && under_way(service)).into_iter().collect();
+        if storm.opens > self.now.mono {
+            storm.wait_until(storm.opens);
+        }
+        let is_news = tells.is_some();
+        if let Some(event) = tells {
+            self.record_storm(&storm, event, out);
         }
         let first = self.first_of(&storm).map(|service| service.id);
         self.host_slot(host).storm = Some(storm);
-        if since.is_none() {
+        if is_news {
             let incident = self.shared.ids.incident();
             self.announce_host(host, HostAlert { incident, opened: self.now, reason: Hold::MassFailure }, first, out);
         }
@@ -284,7 +355,8 @@ impl Policy {
             .services
             .iter()
             .flatten()
-            .filter(|service| service.spec.host == host && service.incident.is_none() && !service.leaving);
+            .filter(|service| service.spec.host == host && service.incident.is_none() && !service.leaving)
+            .filter(|service| service.maintained_until(now).is_none());
         failing.extend(suspects.filter_map(|service| Some((service.id, service.failing_since()?))));
         failing.retain(|_, at| is_recent(at));
         if failing.len() < rule.min as usize {
@@ -320,7 +392,6 @@ impl Service {
             | Hold::Store
             | Hold::Internal
             | Hold::HostDown
-            | Hold::Maintenance
             | Hold::EngineRestarting => false,
             _ => true,
         }

@@ -20,6 +20,7 @@
 //! | 13 | a clock that jumps ends nothing early | `law_7_a_wall_clock_that_jumps_changes_no_task` |
 #![expect(clippy::unwrap_used, reason = "what a test expects and does not find fails it")]
 
+mod aftermath;
 mod alerts;
 mod credentials;
 mod evidence;

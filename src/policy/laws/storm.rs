@@ -60,6 +60,7 @@ impl Judges {
         let (id, rule) = (record.service, self.mass_failure);
         let Some(on) = self.services.get(&id).map(|account| account.host) else { return };
         let by_itself = self.fails_by_itself(id);
+        let is_expected = self.services.get(&id).is_some_and(|account| account.is_maintained(now));
         let of = || self.services.values().filter(|account| account.host == on && account.declared).count();
         let host = self.hosts.entry(on).or_default();
         match record.event {
@@ -76,7 +77,7 @@ impl Judges {
                     storm.eased = eased;
                 }
             }
-            Event::IncidentOpened { trouble } if counts(trouble) && by_itself => {
+            Event::IncidentOpened { trouble } if counts(trouble) && by_itself && !is_expected => {
                 host.failures.insert(id, now);
                 let is_declared = |id: &ServiceId| self.services.get(id).is_some_and(|account| account.declared);
                 host.failures.retain(|id, at| now.since(*at) < rule.window && is_declared(id));
