@@ -33,7 +33,7 @@ impl Service {
             Some(Exempt::Itself) => Hold::Itself,
             Some(Exempt::Orchestrated) => Hold::Orchestrated,
             Some(Exempt::AutoRemove | Exempt::Disabled) => Hold::Mode,
-            None if self.leaving || self.spec.recovery.mode != Mode::Auto => Hold::Mode,
+            None if self.spec.recovery.mode != Mode::Auto => Hold::Mode,
             None if !self.spec.heal_exits && !matches!(trouble, Trouble::EngineUnhealthy | Trouble::Check(_)) => {
                 Hold::Mode
             }
