@@ -19,7 +19,7 @@ use core::fmt;
 use crate::action::{Action, Cause, Charge, Operation, Trouble};
 use crate::id::{AttemptId, CredentialKey, HostId, Identity, RolloutId, ServiceId};
 use crate::input::{RestartPolicy, State};
-use crate::memory::Restored;
+use crate::memory::{OrderedMaintenance, Restored};
 use crate::record::{Ending, Event, Health, Record, Verdict};
 use crate::spec::{Budget, FleetSpec, MassFailure, Need, Step};
 use crate::time::{Mono, Now};
@@ -78,14 +78,18 @@ pub struct Judges {
 impl Judges {
     /// Judges that know what the policy was restored from.
     pub fn new(fleet: &FleetSpec, restored: &Restored, now: Now) -> Self {
+        let everything_until = account::everything_until(restored, now);
         let past = restored.services.iter().map(|memory| {
+            // Who was not there has not heard of a newer order for everything.
+            let until =
+                |order: OrderedMaintenance| everything_until.filter(|_| order.everything).unwrap_or(order.until(now));
             let past = Past {
                 charges: memory.charges.iter().map(|then| now.place(*then)).collect(),
                 credential_charges: memory.credential_charges.iter().map(|(_, then)| now.place(*then)).collect(),
                 proven: memory.proven.clone(),
                 ran: memory.seen_running,
                 paused: memory.paused,
-                ordered: memory.maintenance.map(|order| order.until(now)),
+                ordered: memory.maintenance.map(until),
                 stop: memory.stopped.map(|(life, at)| (life, now.place(at))),
                 open: memory.attempt.map(|attempt| attempt.attempt),
                 outage: memory.incident.map(|open| Outage::remembered(&open, now)),
@@ -106,7 +110,7 @@ impl Judges {
             set_aside: BTreeSet::new(),
             services: BTreeMap::new(),
             past: past.collect(),
-            everything_until: account::everything_until(restored, now),
+            everything_until,
             needs: BTreeMap::new(),
             touched: Vec::new(),
             told: Told::restored(restored.services.iter()),

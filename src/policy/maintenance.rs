@@ -32,10 +32,17 @@ impl Ordered {
     }
 }
 
-/// The newest order for everything, as far as any service remembers it.
-pub(crate) fn of_everything(services: &[Memory], now: Now) -> Option<Ordered> {
-    let orders = services.iter().filter_map(|memory| memory.maintenance.filter(|order| order.everything));
-    orders.map(|order| Ordered::recalled(&order, now)).max_by_key(|order| order.since)
+/// The newest order for everything, be it an end, as far as any service remembers it. Who was not there when it was given
+/// remembers an older one, which does not count any more.
+pub(crate) fn of_everything(services: &mut [Memory], now: Now) -> Option<Ordered> {
+    let all = services.iter_mut().map(|memory| &mut memory.maintenance);
+    let all: Vec<_> = all.filter(|order| order.is_some_and(|order| order.everything)).collect();
+    let since = |order: &Option<OrderedMaintenance>| order.map(|order| now.place(order.since));
+    let newest = all.iter().max_by_key(|order| since(order)).and_then(|order| **order)?;
+    for order in all {
+        *order = Some(newest);
+    }
+    Some(Ordered::recalled(&newest, now))
 }
 
 impl Service {
@@ -51,16 +58,23 @@ impl Service {
         self.record(turn, Event::MaintenanceBegan { lasting: until.since(since), everything });
     }
 
-    pub(crate) fn end_maintenance(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn end_maintenance(&mut self, turn: &mut Turn<'_>, everything: bool) {
         let now = turn.now.mono;
-        if self.maintained_until(now).is_some() {
-            self.record(turn, Event::MaintenanceEnded);
+        // One of them remembers the end of everything for those who are not there now.
+        if self.maintained_until(now).is_some() || everything && turn.shared.everything.is_some() {
+            self.record(turn, Event::MaintenanceEnded { everything });
         }
-        (self.window, self.ordered) = (None, Some(Ordered { since: now, until: now, everything: false }));
+        (self.window, self.ordered) = (None, Some(Ordered { since: now, until: now, everything }));
     }
 }
 
 impl Policy {
+    /// When a person last ended a service's maintenance, where that is their newest word on it.
+    pub fn maintenance_ended(&self, service: ServiceId) -> Option<Mono> {
+        let ordered = self.service(service)?.ordered?;
+        (ordered.until == ordered.since).then_some(ordered.since)
+    }
+
     /// A service that is declared while everything is under maintenance is under it as well, unless a person has said
     /// otherwise of it since.
     pub(crate) fn cover(&mut self, id: ServiceId, out: &mut Vec<Action>) {

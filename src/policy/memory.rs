@@ -133,7 +133,7 @@ pub struct OrderedMaintenance {
     pub since: Now,
     /// How long.
     pub lasting: Duration,
-    /// It is for everything.
+    /// It is, or its end is, for everything.
     pub everything: bool,
 }
 
@@ -245,9 +245,8 @@ impl Memory {
             Event::MaintenanceBegan { lasting, everything } => {
                 self.maintenance = Some(OrderedMaintenance { since: now, lasting, everything });
             }
-            Event::MaintenanceEnded => {
-                let (since, lasting) = (now, Duration::ZERO);
-                self.maintenance = Some(OrderedMaintenance { since, lasting, everything: false });
+            Event::MaintenanceEnded { everything } => {
+                self.maintenance = Some(OrderedMaintenance { since: now, lasting: Duration::ZERO, everything });
             }
             Event::Acknowledged { lasting } => {
                 if let Some(incident) = &mut self.incident {

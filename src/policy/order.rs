@@ -35,7 +35,7 @@ impl Service {
                 Answer::Done
             }
             Order::EndMaintenance { everything } => {
-                self.end_maintenance(turn);
+                self.end_maintenance(turn, everything);
                 turn.shared.everything = turn.shared.everything.filter(|_| !everything);
                 Answer::Done
             }

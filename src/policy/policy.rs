@@ -40,7 +40,7 @@ pub struct Policy {
 impl Policy {
     /// Begins with what the store held. `seed` makes ids and jitter: it must be random in a daemon, and may be chosen in a
     /// test, where the same seed gives the same run.
-    pub fn restore(fleet: FleetSpec, seed: u64, restored: Restored, now: Now) -> Self {
+    pub fn restore(fleet: FleetSpec, seed: u64, mut restored: Restored, now: Now) -> Self {
         let unclean = !restored.clean;
         let shared = Shared {
             fleet,
@@ -52,7 +52,7 @@ impl Policy {
             ids: Ids::new(seed),
             started: now.mono,
             stopping: false,
-            everything: of_everything(&restored.services, now),
+            everything: of_everything(&mut restored.services, now),
             store_up: restored.store_up,
             intact: restored.intact,
             blind: unclean && !restored.store_up,

@@ -152,7 +152,10 @@ pub enum Event {
         everything: bool,
     },
     /// Durable. A person ended its maintenance.
-    MaintenanceEnded,
+    MaintenanceEnded {
+        /// That of everything.
+        everything: bool,
+    },
     /// Durable. A person takes care of the outage.
     Acknowledged {
         /// How long, from now; none: until it is over.
@@ -340,7 +343,7 @@ impl Event {
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::MaintenanceBegan { .. } => "maintenance_began",
-            Self::MaintenanceEnded => "maintenance_ended",
+            Self::MaintenanceEnded { .. } => "maintenance_ended",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Joined { .. } => "joined",
             Self::Announced { .. } => "announced",

@@ -38,18 +38,27 @@ pub fn outlook<'w>(windows: impl IntoIterator<Item = &'w When>, now: Timestamp) 
 
 /// When the window ends that is open at `now`; none when it is not open. Where it has opened again meanwhile, its later end.
 pub fn open_until(when: &When, now: Timestamp) -> Option<Timestamp> {
-    let end = match when {
-        When::Once { from, to } => (*from <= now).then_some(*to),
+    opening(when, now).map(|(_, end)| end)
+}
+
+/// When the window opened that is open at `now`; none when it is not open. Where it has opened again meanwhile, the last time.
+pub fn open_since(when: &When, now: Timestamp) -> Option<Timestamp> {
+    opening(when, now).map(|(start, _)| start)
+}
+
+fn opening(when: &When, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let newest = match when {
+        When::Once { from, to } => (*from <= now).then_some((*from, *to)),
         When::Weekly { days, from, to, zone } => {
             let begun = spans(days, *from, *to, zone, now).filter(|(start, _)| *start <= now);
-            begun.map(|(_, end)| end).max()
+            begun.max_by_key(|(_, end)| *end)
         }
         When::Cron { cron, lasting, zone } => {
-            let start = cron.find_previous_occurrence(&second_of(now)?.to_zoned(zone.clone()), true).ok()?;
-            start.timestamp().checked_add(*lasting).ok()
+            let start = cron.find_previous_occurrence(&second_of(now)?.to_zoned(zone.clone()), true).ok()?.timestamp();
+            start.checked_add(*lasting).ok().map(|end| (start, end))
         }
     };
-    end.filter(|end| *end > now)
+    newest.filter(|(_, end)| *end > now)
 }
 
 /// When the window opens next, after `now`; none when it never does.

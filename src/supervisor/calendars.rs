@@ -24,26 +24,30 @@ const SET: i64 = 1000;
 #[derive(Default)]
 pub(super) struct Calendars {
     windows: Vec<Window>,
-    /// When each window ends that is open.
-    open: Vec<Option<i64>>,
+    /// Since when each is in the configuration; always, for those that were at Iaso's start.
+    known: Vec<Mono>,
+    /// When each window that is open has opened, and when it ends.
+    open: Vec<Option<(i64, i64)>>,
     /// When one of them opens or ends next.
     next: Option<i64>,
     /// The wall clock's lead over the monotonic one at the newest look; none before the first.
     lead: Option<i64>,
     /// Until when each service was told.
     told: BTreeMap<ServiceId, i64>,
-    /// The openings of windows that a person has ended for this service, each with its end.
-    ended: BTreeMap<ServiceId, Vec<(Window, i64)>>,
+    /// When a person last ended what was open for a service: on the monotonic clock, which is never set.
+    ended: BTreeMap<ServiceId, Mono>,
 }
 
 impl Calendars {
     pub(super) fn new(windows: Vec<Window>) -> Self {
-        Self { windows, ..Self::default() }
+        Self { known: windows.iter().map(|_| Mono(i64::MIN)).collect(), windows, ..Self::default() }
     }
 
     /// Other windows; those that are the same stay ended where a person has ended them.
-    pub(super) fn replace(&mut self, windows: &[Window]) {
+    pub(super) fn replace(&mut self, windows: &[Window], now: Mono) {
         if self.windows != windows {
+            let before = |window| self.windows.iter().position(|known| known == window).map(|place| self.known[place]);
+            self.known = windows.iter().map(|window| before(window).unwrap_or(now)).collect();
             (self.windows, self.open, self.lead) = (windows.to_vec(), Vec::new(), None);
         }
     }
@@ -67,7 +71,12 @@ impl Calendars {
         let at = moment(now.wall.0);
         let Outlook { open_until, next_change } = schedule::outlook(self.windows.iter().map(|window| &window.when), at);
         let before = std::mem::take(&mut self.open);
-        self.open = open_until.iter().map(|until| until.map(|until| until.as_millisecond())).collect();
+        let opened = |when, until: Timestamp| {
+            let since = schedule::open_since(when, at).unwrap_or(until);
+            (since.as_millisecond(), until.as_millisecond())
+        };
+        let open = self.windows.iter().zip(&open_until);
+        self.open = open.map(|(window, until)| until.map(|until| opened(&window.when, until))).collect();
         for (place, (window, until)) in self.windows.iter().zip(open_until).enumerate() {
             match (before.get(place).copied().flatten(), until) {
                 (None, Some(until)) => tracing::info!(window = %window.name, %until, "a maintenance window is open"),
@@ -77,39 +86,37 @@ impl Calendars {
         }
         self.next = next_change.map(|next| next.as_millisecond());
         self.lead = Some(now.wall.0.saturating_sub(now.mono.0));
-        self.ended.retain(|_, ended| {
-            ended.retain(|(_, end)| *end > now.wall.0);
-            !ended.is_empty()
-        });
     }
 
-    /// The open windows that cover a service, each with its end.
-    fn covering(&self, watched: &Watched, first_host: Option<&str>) -> impl Iterator<Item = (&Window, i64)> {
+    /// The open windows that cover a service: since when they are known, when they opened, and when they end.
+    fn covering(&self, watched: &Watched, first_host: Option<&str>) -> impl Iterator<Item = (Mono, i64, i64)> {
         let covers = move |window: &Window| {
             window.hosts.is_empty() && window.services.is_empty()
                 || window.hosts.iter().any(|host| **host == *watched.subject.host)
                 || window.services.iter().any(|name| is_named(watched, first_host, name))
         };
-        let open = self.windows.iter().zip(&self.open);
-        open.filter_map(move |(window, until)| Some((window, until.filter(|_| covers(window))?)))
+        let open = self.windows.iter().zip(&self.known).zip(&self.open);
+        open.filter_map(move |((window, known), open)| {
+            let (since, until) = open.filter(|_| covers(window))?;
+            Some((*known, since, until))
+        })
     }
 
-    /// When the last of the open windows ends that cover this service, but for those that a person has ended.
-    fn until(&self, id: ServiceId, watched: &Watched, first_host: Option<&str>) -> Option<i64> {
-        let is_ended = |window: &Window, until: i64| {
-            let mut ended = self.ended.get(&id).into_iter().flatten();
-            ended.any(|(ended, end)| *end == until && ended == window)
-        };
-        let open = self.covering(watched, first_host).filter(|(window, until)| !is_ended(window, *until));
-        open.map(|(_, until)| until).max()
+    /// When the last of the open windows ends that cover this service, but for those that had opened when a person ended
+    /// what was open.
+    fn until(&self, watched: &Watched, first_host: Option<&str>, ended: Option<Now>) -> Option<i64> {
+        let open = self
+            .covering(watched, first_host)
+            .filter(|(known, since, _)| ended.is_none_or(|ended| *known > ended.mono || *since > ended.wall.0));
+        open.map(|(.., until)| until).max()
     }
 
     fn statuses(&self, now: Now) -> Vec<WindowStatus> {
-        let status = |(window, open_until): (&Window, &Option<i64>)| WindowStatus {
+        let status = |(window, open): (&Window, &Option<(i64, i64)>)| WindowStatus {
             name: Arc::from(window.name.as_str()),
             hosts: window.hosts.clone(),
             services: window.services.clone(),
-            open_until: *open_until,
+            open_until: open.map(|(_, until)| until),
             next: schedule::next_start(&window.when, moment(now.wall.0)).map(|next| next.as_millisecond()),
         };
         self.windows.iter().zip(&self.open).map(status).collect()
@@ -161,16 +168,15 @@ impl Supervisor {
 
     /// A person ends what is open for a service.
     pub(super) fn end_windows(&mut self, id: ServiceId) {
-        let Some(watched) = self.fleet.service(id) else { return };
-        let first_host = self.config.hosts.first().map(|host| host.name.as_str());
-        let open: Vec<_> = self.calendars.covering(watched, first_host).map(|(one, end)| (one.clone(), end)).collect();
         self.calendars.told.remove(&id);
-        self.calendars.ended.entry(id).or_default().extend(open);
+        self.calendars.ended.insert(id, self.clock.mono());
     }
 
     fn window_until(&self, id: ServiceId) -> Option<i64> {
         let first_host = self.config.hosts.first().map(|host| host.name.as_str());
-        self.calendars.until(id, self.fleet.service(id)?, first_host)
+        // The policy also knows of those that were ended before Iaso's start.
+        let ended = self.calendars.ended.get(&id).copied().max(self.policy.maintenance_ended(id));
+        self.calendars.until(self.fleet.service(id)?, first_host, ended.map(|ended| self.clock.now().at(ended)))
     }
 
     /// Tells a service until when a window is open for it, where that is news; or `anew`, since it or the clock is.

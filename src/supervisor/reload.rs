@@ -45,7 +45,7 @@ impl Supervisor {
         }
         let config = Arc::new(config);
         let news = self.fleet.reload(Arc::clone(&config), self.clock.now());
-        self.calendars.replace(&config.maintenance);
+        self.calendars.replace(&config.maintenance, self.clock.mono());
         self.tell_what_is_open();
         let (mut changed, mut begun, mut ended) = (0, 0, 0);
         for input in &news.inputs {

@@ -315,7 +315,7 @@ fn line(record: &Record, begun: &Begun, failures: &Failures) -> Option<(Now, Str
         Event::MaintenanceBegan { lasting, .. } => {
             format!("a person put it under maintenance, for {}", words::span(lasting))
         }
-        Event::MaintenanceEnded => "a person ended its maintenance".to_owned(),
+        Event::MaintenanceEnded { .. } => "a person ended its maintenance".to_owned(),
         Event::Acknowledged { lasting: None } => "a person acknowledged the outage".to_owned(),
         Event::Acknowledged { lasting: Some(lasting) } => {
             format!("a person acknowledged the outage, for {}", words::span(lasting))

@@ -212,7 +212,7 @@ impl LogLines {
             | Event::Paused
             | Event::Resumed
             | Event::MaintenanceBegan { .. }
-            | Event::MaintenanceEnded
+            | Event::MaintenanceEnded { .. }
             | Event::Acknowledged { .. }
             | Event::Joined { .. }
             | Event::RolloutHeld { .. }
@@ -378,7 +378,7 @@ pub(super) fn message(entry: &Entry) -> String {
         Event::MaintenanceBegan { lasting, .. } => {
             format!("put under maintenance by a person, for {}", words::span(lasting))
         }
-        Event::MaintenanceEnded => "its maintenance was ended by a person".to_owned(),
+        Event::MaintenanceEnded { .. } => "its maintenance was ended by a person".to_owned(),
         Event::Acknowledged { lasting } => match lasting {
             Some(lasting) => format!("the outage is acknowledged by a person, for {}", words::span(lasting)),
             None => "the outage is acknowledged by a person".to_owned(),

@@ -270,3 +270,62 @@ fn an_outage_is_acknowledged_until_it_is_over_or_for_as_long_as_was_said() {
     rig.step(Input::Tick);
     assert!(!acknowledged(&rig));
 }
+
+#[test]
+fn the_end_of_everything_reaches_who_is_not_there_also_across_a_restart_of_iaso() {
+    for restarts in [false, true] {
+        let mut rig = web();
+        rig.add(DB, spec("db"), RestartPolicy::No, RUNNING);
+        for service in [WEB, DB] {
+            maintain(&mut rig, service, HOUR, true);
+        }
+        rig.undeclare(DB);
+        rig.pass(secs(10));
+        end(&mut rig, true);
+        if restarts {
+            rig.killed(false, secs(10));
+            rig.resumes(spec("web"));
+        }
+        rig.declare(DB, spec("db"));
+        let late = ServiceId(2);
+        rig.add(late, spec("late"), RestartPolicy::No, RUNNING);
+        for service in [WEB, DB, late] {
+            assert_eq!(rig.view(service).maintained_until, None, "{service:?}, restarts: {restarts}");
+        }
+        rig.dies(DB, 1);
+        assert_eq!(rig.operations.len(), 1, "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_newer_order_for_everything_counts_more_than_its_end_before() {
+    let mut rig = web();
+    rig.add(DB, spec("db"), RestartPolicy::No, RUNNING);
+    maintain(&mut rig, WEB, HOUR, true);
+    maintain(&mut rig, DB, HOUR, true);
+    rig.undeclare(DB);
+    end(&mut rig, true);
+    rig.pass(secs(10));
+    maintain(&mut rig, WEB, 2 * HOUR, true);
+    rig.killed(false, secs(10));
+    rig.resumes(spec("web"));
+    rig.declare(DB, spec("db"));
+    assert!(rig.view(WEB).maintained_until.is_some());
+    assert_eq!(rig.view(DB).maintained_until, rig.view(WEB).maintained_until);
+}
+
+#[test]
+fn that_a_person_ended_a_window_is_remembered_across_a_restart_of_iaso() {
+    let mut rig = web();
+    opens(&mut rig, HOUR);
+    assert_eq!(rig.policy.maintenance_ended(WEB), None);
+    end(&mut rig, false);
+    let ended = Some(rig.now.mono);
+    rig.wall_jumps(-86_400_000);
+    rig.killed(false, secs(60));
+    rig.resumes(spec("web"));
+    assert_eq!(rig.policy.maintenance_ended(WEB), ended);
+    // Their newest word is another.
+    maintain(&mut rig, WEB, HOUR, false);
+    assert_eq!(rig.policy.maintenance_ended(WEB), None);
+}
