@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::action::{Action, Cause, Trouble};
 use crate::id::ServiceId;
@@ -10,6 +11,9 @@ use crate::needs::Barrier;
 use crate::policy::Policy;
 use crate::record::Hold;
 use crate::spec::Restarts;
+
+/// Which of two lives began first is known by Iaso's own clock where they began this far apart.
+const UNCLEAR: Duration = Duration::from_secs(60);
 
 /// Something that was started, and who asked that others follow it.
 #[derive(Clone, Copy)]
@@ -44,8 +48,9 @@ impl Policy {
     fn started_after(&self, id: ServiceId, own: Sight) -> Option<Start> {
         let host = self.service(id)?.spec.host;
         let is_newer = |needed: ServiceId, sight: Sight| {
-            // One engine's clock tells exactly; of two hosts each has its own.
-            if self.service(needed).is_some_and(|service| service.spec.host == host) {
+            let apart = sight.since.since(own.since).max(own.since.since(sight.since));
+            // One engine's clock tells exactly, unless it was set meanwhile; of two hosts each has its own.
+            if apart < UNCLEAR && self.service(needed).is_some_and(|service| service.spec.host == host) {
                 sight.instance.started > own.instance.started
             } else {
                 sight.since > own.since
@@ -60,7 +65,7 @@ impl Policy {
             };
             is_newer(on, sight).then_some(Start { sight, asked_by: None })
         });
-        if let Some(start) = by_need.max_by_key(|start| start.sight.instance.started) {
+        if let Some(start) = by_need.max_by_key(|start| start.sight.since) {
             return Some(start);
         }
         let asked = self.graph.everything_needed(id).into_iter().filter_map(|needed| {
@@ -68,7 +73,7 @@ impl Policy {
             let sight = self.healed_sight(needed).filter(|sight| is_newer(needed, *sight))?;
             Some(Start { sight, asked_by: Some(needed) })
         });
-        asked.max_by_key(|start| start.sight.instance.started)
+        asked.max_by_key(|start| start.sight.since)
     }
 
     fn running_sight(&self, id: ServiceId) -> Option<Sight> {

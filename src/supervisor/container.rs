@@ -1,6 +1,7 @@
 //! A container in one of its lives, and what of it the policy is told.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use iaso_policy::id::{Instance, ServiceId};
 use iaso_policy::input::{Container, EngineHealth, Exempt, State, Witness};
@@ -11,12 +12,21 @@ use crate::config::watch;
 use crate::engine::operate::Expected;
 use crate::engine::{ContainerDetail, ContainerState};
 
+/// News of before a life comes at most this much later than the list that told of that life: both were asked for at once.
+const LATE: Duration = Duration::from_secs(60);
+
+/// A start that is earlier by so many nanoseconds than the one that is known: the stamp of an event is only slightly later.
+const SET_BACK: i64 = 60_000_000_000;
+
 /// A container, and the life it is in.
 pub(crate) struct Known {
     pub(crate) detail: ContainerDetail,
     pub(crate) service: Option<ServiceId>,
-    /// The start that names its present life.
+    /// The start that names its present life: that of `detail`, unless the engine's clock was set back since an earlier life. Each
+    /// life has a later one.
     pub(super) started: i64,
+    /// Since when that life is known, on Iaso's clock.
+    pub(super) learned: Mono,
     /// When that was, on Iaso's clock.
     pub(crate) since: Mono,
     /// When its newest event came: what a list or a look saw before that is old news.
@@ -26,6 +36,19 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn instance(&self) -> Instance {
         Instance { container: self.detail.id.short(), started: self.started }
+    }
+
+    /// Whether what an event stamped so, which has come at `received`, was before its present life. Such news comes soon after
+    /// that life was learned of; later, the engine's clock was set back.
+    pub(super) fn is_old_news(&self, stamp: i64, received: Mono) -> bool {
+        stamp < self.detail.started && received.since(self.learned) < LATE
+    }
+
+    /// Whether the start that was told when it was asked for at `began` is another life's: a later one, or one by a clock that
+    /// was set back.
+    pub(super) fn is_over(&self, start: i64, began: Mono) -> bool {
+        let was_set_back = start != 0 && start + SET_BACK < self.detail.started;
+        began >= self.learned && (start > self.detail.started || was_set_back)
     }
 
     /// What an operation on its life `instance`, decided now, expects to find.

@@ -69,7 +69,10 @@ impl Fleet {
         let mut news = News::default();
         let listed: Vec<ContainerId> = containers.iter().map(|detail| detail.id.clone()).collect();
         // Iaso's own first: it tells which other one is the proxy.
-        let (own, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|it| self.own.as_ref() == Some(&it.id));
+        let (own, mut others): (Vec<_>, Vec<_>) =
+            containers.into_iter().partition(|it| self.own.as_ref() == Some(&it.id));
+        // Of several that ask for one name the same gets it whenever Iaso starts; who goes by its own comes first.
+        others.sort_by_key(|detail| detail.labels.contains_key("iaso.name").then(|| detail.name.clone()));
         for detail in own.into_iter().chain(others) {
             self.found(host, detail, began, now, &mut news);
         }
@@ -117,7 +120,8 @@ impl Fleet {
                     self.found(host, detail, received, now, &mut news);
                 }
                 // What came before the start of the life that is known by now, be it from a list, is not waited for any more.
-                let known = self.known(host).get(&event.container).filter(|known| event.time >= known.started);
+                let known = self.known(host).get(&event.container);
+                let known = known.filter(|known| !known.is_old_news(event.time, received));
                 let service = known.and_then(|known| known.service);
                 news.inputs.extend(service.map(|service| Input::Change { service }));
             }
@@ -145,7 +149,8 @@ impl Fleet {
             }
             EventAction::Kill(signal) => {
                 let stop = self.known(host).get(&event.container);
-                let stop = stop.filter(|known| known.detail.stop_signal == signal && event.time >= known.started);
+                let stop =
+                    stop.filter(|known| known.detail.stop_signal == signal && !known.is_old_news(event.time, received));
                 if let Some((known, service)) = stop.and_then(|known| Some((known, known.service?))) {
                     news.inputs.push(Input::StopSignal { service, instance: known.instance(), at: received });
                 }
@@ -209,7 +214,7 @@ impl Fleet {
     }
 
     /// A container as it is.
-    fn found(&mut self, host: HostId, detail: ContainerDetail, began: Mono, now: Now, news: &mut News) {
+    fn found(&mut self, host: HostId, mut detail: ContainerDetail, began: Mono, now: Now, news: &mut News) {
         let id = detail.id.clone();
         let before = self.hosts[usize::from(host.0)].remove(&id);
         let Some(before) = before else {
@@ -217,7 +222,8 @@ impl Fleet {
             let service = self.adopt(host, &detail, now.mono);
             let since = estimate(detail.started, began, now);
             let state = detail.state;
-            let known = Known { started: detail.started, since, changed: began, detail, service };
+            let (started, learned) = (detail.started, began);
+            let known = Known { started, learned, since, changed: began, detail, service };
             self.hosts[usize::from(host.0)].insert(id.clone(), known);
             self.claim_and_tell(host, &id, state, began, news);
             return;
@@ -232,10 +238,15 @@ impl Fleet {
         news.rewired |= renamed || before.service.is_none() && before.detail.state != detail.state;
         let service = if renamed { self.adopt(host, &detail, now.mono) } else { before.service };
         let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
-        let begins = detail.started > before.started;
-        let since = if begins { estimate(detail.started, began, now) } else { before.since };
-        let known =
-            Known { started: before.started.max(detail.started), since, changed: before.changed, detail, service };
+        let (mut started, mut learned, mut since) = (before.started, before.learned, before.since);
+        if before.is_over(detail.started, began) {
+            since = estimate(detail.started, began, now);
+            (started, learned) = (detail.started.max(started + 1), began);
+        } else {
+            // Where only an event told of the start, its stamp stays.
+            detail.started = before.detail.started;
+        }
+        let known = Known { started, learned, since, changed: before.changed, detail, service };
         let state = known.detail.state;
         self.hosts[usize::from(host.0)].insert(id.clone(), known);
         if let Some(left) = left {
@@ -304,19 +315,6 @@ impl Fleet {
         self.services.push(entry);
         self.by_identity.insert(watched.identity, id);
         id
-    }
-
-    /// The service's name, or, where another has it (several containers match one selector), one that its identity makes.
-    /// A name of the file's is never a label's to take, whichever container comes first.
-    fn free_name(&self, watched: &watch::Watched) -> Arc<str> {
-        let of_file = self.config.services.get(&watched.service.name) == Some(&watched.service);
-        let taken = |name: &str| {
-            let by_another = |id: ServiceId| self.services[id.0 as usize].subject.identity != watched.identity;
-            !of_file && watch::is_of_file(&self.config, name) || self.named(name).is_some_and(by_another)
-        };
-        let own = format!("{}-{}", watched.name, watched.identity.short_name());
-        let name = if taken(&watched.name) { own } else { watched.name.clone() };
-        if taken(&name) { Arc::from(watched.identity.as_str()) } else { Arc::from(name) }
     }
 
     /// Makes a container its service's, unless another one has the better claim.
@@ -389,8 +387,11 @@ impl Fleet {
             self.found(host, detail, received, now, news);
         } else if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
             // A list that came first may have told of this very start.
-            if !is_alive(known.detail.state) && event.time > known.started {
-                (known.started, known.since, known.detail.oom_killed) = (event.time, received, false);
+            let is_another = event.time != known.detail.started && !known.is_old_news(event.time, received);
+            if !is_alive(known.detail.state) && is_another {
+                let started = event.time.max(known.started + 1);
+                (known.started, known.learned, known.since) = (started, received, received);
+                (known.detail.started, known.detail.oom_killed) = (event.time, false);
             }
             let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);
@@ -410,7 +411,7 @@ impl Fleet {
         news: &mut News,
     ) {
         let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) else { return };
-        if event.time < known.started {
+        if known.is_old_news(event.time, received) {
             return;
         }
         known.changed = received;
@@ -446,6 +447,7 @@ impl Fleet {
     }
 }
 
+mod names;
 mod oom;
 mod reload;
 #[cfg(test)]

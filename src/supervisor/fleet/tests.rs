@@ -176,3 +176,109 @@ fn what_keeps_data_goes_by_the_image_of_the_container_that_it_is_now() {
     assert_eq!(stateful(of("b", "postgres:17", 6)), None, "another version is no other definition");
     assert_eq!(stateful(of("c", "nginx", 7)), Some(false));
 }
+
+const HOUR: i64 = 3_600_000_000_000;
+
+/// What happens to a container whose life began at three o'clock by its engine, and is known for ten minutes on Iaso's clock.
+struct SetBack(Fleet);
+
+impl SetBack {
+    fn new() -> Self {
+        let mut fleet = fleet();
+        fleet.listed(HOST, vec![detail(RUNNING, 3 * HOUR)], Mono(1), Self::now(1));
+        Self(fleet)
+    }
+
+    fn now(mono: i64) -> Now {
+        Now { mono: Mono(mono), wall: Wall(mono), boot: Boot(1) }
+    }
+
+    fn event(&mut self, action: EventAction, stamp: i64, at: i64) -> Vec<Sight> {
+        let event = EngineEvent { container: id('a'), name: None, labels: BTreeMap::new(), time: stamp, action };
+        Self::sights(self.0.event(HOST, &event, None, Mono(at), Self::now(at)))
+    }
+
+    fn look(&mut self, state: ContainerState, started: i64, at: i64) -> Vec<Sight> {
+        Self::sights(self.0.looked(HOST, &id('a'), Some(detail(state, started)), Mono(at), Self::now(at)))
+    }
+
+    fn sights(news: News) -> Vec<Sight> {
+        let sight = |input| if let Input::Seen { sight, .. } = input { Some(sight) } else { None };
+        news.inputs.into_iter().filter_map(sight).collect()
+    }
+}
+
+#[test]
+fn a_death_is_noticed_though_its_engine_s_clock_was_set_back_by_hours() {
+    let mut container = SetBack::new();
+    // Soon after the list, what came before that life may still be on its way.
+    assert_eq!(container.event(EventAction::Die(1), HOUR, 2_000).len(), 0);
+    let died = container.event(EventAction::Die(1), HOUR, 600_000);
+    assert_eq!(died[0].state, State::Exited { code: 1, witness: Witness::Event });
+}
+
+#[test]
+fn a_life_that_begins_after_the_clock_was_set_back_is_another() {
+    let states = |sights: &[Sight]| sights.iter().map(|sight| sight.state).collect::<Vec<_>>();
+    let running = [State::Running(EngineHealth::None)];
+    for by_event in [true, false] {
+        let mut container = SetBack::new();
+        let first = container.event(EventAction::Die(1), HOUR, 600_000)[0].instance;
+        let started = if by_event {
+            container.event(EventAction::Start, HOUR + 7, 601_000)
+        } else {
+            container.look(RUNNING, HOUR + 5, 601_000)
+        };
+        assert_eq!(states(&started), running, "by an event: {by_event}");
+        let second = started[0].instance;
+        assert!(second.started > first.started && started[0].since > Mono(1), "by an event: {by_event}");
+        // A look that confirms it begins none, nor does one that was asked for before it.
+        assert_eq!(container.look(RUNNING, HOUR + 5, 602_000)[0].instance, second);
+        assert!(container.look(RUNNING, 3 * HOUR, 600_500).iter().all(|sight| sight.instance == second));
+        assert_eq!(container.look(RUNNING, HOUR + 5, 700_000)[0].instance, second);
+        // Nor is its own death, or the next life, missed.
+        assert_eq!(container.event(EventAction::Die(2), 2 * HOUR, 701_000)[0].instance, second);
+        let third = container.event(EventAction::Start, 2 * HOUR + 5, 702_000);
+        assert!(third[0].instance.started > second.started);
+    }
+}
+
+/// Two containers that ask for one name, listed in this order.
+fn claimants(order: [char; 2]) -> Fleet {
+    let mut fleet = fleet();
+    let claims = |letter: char| ContainerDetail {
+        id: id(letter),
+        name: format!("shop-{letter}"),
+        labels: [("iaso.enable", "true"), ("iaso.name", "shop")].map(|(key, value)| (key.into(), value.into())).into(),
+        ..detail(RUNNING, 5)
+    };
+    fleet.listed(HOST, order.map(claims).into(), Mono(1), SetBack::now(1));
+    fleet
+}
+
+#[test]
+fn of_two_that_ask_for_one_name_the_same_gets_it_each_time_and_each_is_a_service_of_its_own() {
+    let named = |fleet: &Fleet, name: &str| {
+        let id = fleet.named(name).unwrap_or_else(|| panic!("no {name}"));
+        (id, fleet.service(id).unwrap().container.clone().map(|id| id.as_str()[..1].to_owned()))
+    };
+    for order in [['b', 'c'], ['c', 'b']] {
+        let mut fleet = claimants(order);
+        let (first, second) = (named(&fleet, "shop"), named(&fleet, "shop-shop-c"));
+        assert_eq!((first.1.as_deref(), second.1.as_deref()), (Some("b"), Some("c")), "{order:?}");
+        assert_ne!(first.0, second.0);
+        // Whatever becomes of them, neither takes the other's name or life.
+        for (letter, state) in [('b', ContainerState::Exited(1)), ('b', RUNNING), ('c', ContainerState::Exited(1))] {
+            let action = if state == RUNNING { EventAction::Start } else { EventAction::Die(1) };
+            let event = EngineEvent { container: id(letter), name: None, labels: BTreeMap::new(), time: 9, action };
+            let told = fleet.event(HOST, &event, None, Mono(9), SetBack::now(9)).inputs;
+            let about = if letter == 'b' { first.0 } else { second.0 };
+            assert!(
+                told.iter().all(|input| matches!(input, Input::Seen { service, .. } if *service == about)),
+                "{told:?}"
+            );
+        }
+        fleet.looked(HOST, &id('b'), None, Mono(20), SetBack::now(20));
+        assert_eq!((named(&fleet, "shop").0, named(&fleet, "shop-shop-c").0), (first.0, second.0));
+    }
+}
