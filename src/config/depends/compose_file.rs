@@ -41,8 +41,8 @@ pub struct Unreadable {
     got: String,
 }
 
-/// A label names it, with whatever characters.
-fn printed(path: &Path) -> String {
+/// A path in words: a label names it, with whatever characters.
+pub fn printed(path: &Path) -> String {
     path.to_string_lossy().chars().take(MAX_PATH).map(printable).collect()
 }
 

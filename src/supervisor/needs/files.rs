@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use iaso_policy::id::HostId;
 use tokio::sync::mpsc;
@@ -15,9 +16,18 @@ use crate::config::watch::{self, Labels};
 use crate::engine::ContainerId;
 use crate::system::tasks::Tasks;
 
+/// So many projects are read at a time: each read that a disk holds up holds up a thread.
+const AT_ONCE: usize = 4;
+
+/// A read that takes this long is told.
+const SLOW: Duration = Duration::from_secs(10);
+
+type Read = fn(&[PathBuf]) -> Result<Project, Unreadable>;
+
 /// What was read, and what is being read.
 pub(in crate::supervisor) struct Files {
     tasks: Tasks,
+    read: Read,
     back: mpsc::UnboundedSender<FilesRead>,
     returned: mpsc::UnboundedReceiver<FilesRead>,
     projects: BTreeMap<Vec<PathBuf>, Known>,
@@ -42,8 +52,12 @@ pub(in crate::supervisor) struct FilesRead {
 
 impl Files {
     pub(in crate::supervisor) fn new(tasks: Tasks) -> Self {
+        Self::by(tasks, compose_file::read)
+    }
+
+    pub(super) fn by(tasks: Tasks, read: Read) -> Self {
         let (back, returned) = mpsc::unbounded_channel();
-        Self { tasks, back, returned, projects: BTreeMap::new() }
+        Self { tasks, read, back, returned, projects: BTreeMap::new() }
     }
 
     /// The next ones that were read. Waits for ever while there are none.
@@ -55,28 +69,34 @@ impl Files {
         }
     }
 
-    /// Has the files read that containers are new of.
+    /// Has the files read that containers are new of; those for which there is no room now, when one of the others was read.
     pub(super) fn keep_up(&mut self, fleet: &Fleet) {
         let wanted = wanted(fleet);
         self.projects.retain(|paths, known| known.under_way || wanted.contains_key(paths));
+        let mut room = AT_ONCE.saturating_sub(self.projects.values().filter(|known| known.under_way).count());
         for (paths, containers) in wanted {
             let known = self.projects.entry(paths.clone()).or_default();
-            // One read at a time: a disk that hangs keeps one thread.
-            if known.under_way || containers.is_subset(&known.read_for) {
+            if room == 0 || known.under_way || containers.is_subset(&known.read_for) {
                 continue;
             }
+            room -= 1;
             (known.read_for, known.under_way) = (containers, true);
             self.read(paths);
         }
     }
 
     fn read(&self, paths: Vec<PathBuf>) {
-        let (back, stop) = (self.back.clone(), self.tasks.stop_token());
+        let (back, stop, read) = (self.back.clone(), self.tasks.stop_token(), self.read);
         self.tasks.spawn("compose-files", async move {
             let asked = paths.clone();
-            let read = tokio::select! {
-                read = tokio::task::spawn_blocking(move || compose_file::read(&asked)) => read,
-                () = stop.cancelled() => return,
+            let mut reads = tokio::task::spawn_blocking(move || read(&asked));
+            let mut is_told = false;
+            let read = loop {
+                tokio::select! {
+                    read = &mut reads => break read,
+                    () = tokio::time::sleep(SLOW), if !is_told => is_told = tell_slow(&paths),
+                    () = stop.cancelled() => return,
+                }
             };
             // A panic is the reader's, and tells nothing of what is needed.
             let read = read.unwrap_or_else(|_| Ok(Project::new()));
@@ -120,6 +140,17 @@ impl Files {
         let service = watch::compose(labels).map(|(_, service)| service);
         known.zip(service).and_then(|(known, service)| known.project.get(service)).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Says that a read takes long.
+fn tell_slow(paths: &[PathBuf]) -> bool {
+    let file = paths.first().map_or_else(String::new, |path| compose_file::printed(path));
+    tracing::warn!(
+        "{file} has not been read for {} s, as on a disk that hangs: what the services of its Compose project need is not known \
+         from it meanwhile",
+        SLOW.as_secs()
+    );
+    true
 }
 
 /// Files of another machine are not at hand: only the engines behind Unix sockets are this one's.
