@@ -151,6 +151,8 @@ pub struct ServiceStatus {
     pub container: Option<ContainerStatus>,
     /// How the policy sees it.
     pub view: ServiceView,
+    /// Where it waits for what nobody watches: the names of those containers.
+    pub waits_for: Vec<Arc<str>>,
     /// Its checks, in the order of `view.checks`.
     pub checks: Vec<CheckStatus>,
 }

@@ -335,6 +335,7 @@ impl Policy {
             affected: self.affected_by(service),
             phase: service.view_phase(),
             hold: service.hold,
+            rollout: self.held_rollout(service.id),
             next_step: service.next_step(),
             budget_remaining: service.charges.remaining(now, budget),
             quarantine: service.quarantine,

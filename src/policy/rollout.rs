@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::record::{Event, Hold};
 use crate::spec::{Budget, Step};
 use crate::time::Mono;
+use crate::view::HoldView;
 use purse::Lack;
 use ready::Readiness;
 
@@ -47,7 +48,7 @@ pub(crate) struct Rollout {
     /// It runs, and was not told.
     left: Option<ServiceId>,
     /// The reason that was told last, and about whom.
-    held: Option<(ServiceId, Hold)>,
+    held: Option<(ServiceId, HoldView)>,
     /// When it is to be looked at by itself.
     pub(crate) wake: Option<Mono>,
 }

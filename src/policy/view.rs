@@ -28,6 +28,8 @@ pub struct ServiceView {
     pub phase: Phase,
     /// Why Iaso does not act.
     pub hold: Option<HoldView>,
+    /// Why a changed credential waits before it, where one does.
+    pub rollout: Option<HoldView>,
     /// The ladder's step that an automatic attempt would take next; none when no step fits the container's state.
     pub next_step: Option<Step>,
     /// Automatic operations left in the window, as things stand (halved budgets included).

@@ -82,6 +82,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             affected: Vec::new(),
             phase: Phase::Idle,
             hold: None,
+            rollout: None,
             next_step: Some(Step::Restart),
             budget_remaining: 5,
             quarantine: None,
@@ -103,6 +104,7 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
             counts: (40, 2),
             certificate_expiry: None,
         }],
+        waits_for: Vec::new(),
     }
 }
 

@@ -444,7 +444,7 @@ impl Supervisor {
     fn publish(&mut self) {
         self.snapshot_due = None;
         let now = self.clock.now();
-        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet);
+        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet, &self.needs);
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 }

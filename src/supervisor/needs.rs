@@ -5,6 +5,7 @@ mod directory;
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iaso_policy::Input;
 use iaso_policy::id::ServiceId;
@@ -28,6 +29,21 @@ pub(super) struct Needs {
     told: BTreeMap<ServiceId, Vec<Need>>,
     /// Those who need each other in a circle, as people were told.
     circles: BTreeSet<Vec<ServiceId>>,
+    /// By service: what it needs, and is not as it must be, of what nobody watches.
+    unwatched: BTreeMap<ServiceId, Vec<Arc<str>>>,
+    /// What labels name and nobody is, as people were told.
+    unknown: BTreeSet<(ServiceId, String)>,
+}
+
+/// Who needs whom, as it is now.
+#[derive(Default)]
+struct Wiring {
+    /// Of those who need something; without circles.
+    needs: BTreeMap<ServiceId, Vec<Need>>,
+    /// Who was in a circle.
+    circles: BTreeSet<Vec<ServiceId>>,
+    unwatched: BTreeMap<ServiceId, Vec<Arc<str>>>,
+    unknown: BTreeSet<(ServiceId, String)>,
 }
 
 /// A need, and who says so.
@@ -49,7 +65,25 @@ enum By {
 
 impl Needs {
     pub(super) const fn new(files: Files) -> Self {
-        Self { files, told: BTreeMap::new(), circles: BTreeSet::new() }
+        Self {
+            files,
+            told: BTreeMap::new(),
+            circles: BTreeSet::new(),
+            unwatched: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+        }
+    }
+
+    /// The containers that nobody watches and that a service waits for, directly or through what it needs.
+    pub(super) fn waits_for(&self, service: ServiceId) -> Vec<Arc<str>> {
+        let (mut walked, mut next) = (BTreeSet::from([service]), vec![service]);
+        let mut names = BTreeSet::new();
+        while let Some(id) = next.pop() {
+            names.extend(self.unwatched.get(&id).into_iter().flatten().cloned());
+            let on = self.told.get(&id).into_iter().flatten().flat_map(|need| need.on.iter().copied());
+            next.extend(on.filter(|on| walked.insert(*on)));
+        }
+        names.into_iter().collect()
     }
 }
 
@@ -63,13 +97,20 @@ impl Supervisor {
     /// Tells the policy what has changed in who needs whom.
     pub(super) fn tell_needs(&mut self) {
         self.needs.files.keep_up(&self.fleet);
-        let (mut news, circles) = needs(&self.fleet, &self.needs.files);
+        let Wiring { needs: mut news, circles, unwatched, unknown } = wiring(&self.fleet, &self.needs.files);
         for circle in circles.difference(&self.needs.circles) {
             let names = circle.iter().filter_map(|id| Some(&*self.fleet.service(*id)?.subject.name));
             let names = names.collect::<Vec<_>>().join(", ");
             tracing::warn!("labels say that these need each other in a circle, which does not count: {names}");
         }
-        self.needs.circles = circles;
+        for (service, name) in unknown.difference(&self.needs.unknown) {
+            let service = self.fleet.service(*service).map(|watched| &*watched.subject.name);
+            tracing::warn!(
+                service,
+                "its label iaso.depends_on names `{name}`, and nothing on its host goes by that name: it waits for nobody"
+            );
+        }
+        (self.needs.circles, self.needs.unwatched, self.needs.unknown) = (circles, unwatched, unknown);
         for (service, known) in &self.needs.told {
             match news.get(service) {
                 Some(needs) if needs == known => drop(news.remove(service)),
@@ -85,18 +126,38 @@ impl Supervisor {
     }
 }
 
-/// What each service needs that needs something, without circles; and who was in one.
-fn needs(fleet: &Fleet, files: &Files) -> (BTreeMap<ServiceId, Vec<Need>>, BTreeSet<Vec<ServiceId>>) {
-    let directory = Directory::new(fleet);
-    let declared = (0..).map(ServiceId).zip(&fleet.services).filter(|(_, watched)| watched.declared);
-    let wanted = declared.map(|(id, watched)| (id, wanted_by(fleet, files, &directory, watched)));
-    let mut wanted = wanted.filter(|(_, wanted)| !wanted.is_empty()).collect();
-    let circles = break_up(&mut wanted);
-    let needs = wanted.into_iter().map(|(id, wanted)| (id, wanted.into_iter().map(|wanted| wanted.need).collect()));
-    (needs.filter(|(_, needs): &(_, Vec<Need>)| !needs.is_empty()).collect(), circles)
+fn wiring(fleet: &Fleet, files: &Files) -> Wiring {
+    let (directory, mut wiring) = (Directory::new(fleet), Wiring::default());
+    let mut all = BTreeMap::new();
+    for (id, watched) in (0..).map(ServiceId).zip(&fleet.services).filter(|(_, watched)| watched.declared) {
+        let wanted = wanted_by(fleet, files, &directory, (id, watched), &mut wiring);
+        if !wanted.is_empty() {
+            all.insert(id, wanted);
+        }
+    }
+    wiring.circles = break_up(&mut all);
+    let needs = all.into_iter().map(|(id, wanted)| (id, wanted.into_iter().map(|wanted| wanted.need).collect()));
+    wiring.needs = needs.filter(|(_, needs): &(_, Vec<Need>)| !needs.is_empty()).collect();
+    wiring
 }
 
-fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &Watched) -> Vec<Wanted> {
+/// What a service needs; what of it nobody watches, or nobody is, is noted.
+fn wanted_by(
+    fleet: &Fleet,
+    files: &Files,
+    directory: &Directory<'_>,
+    (id, watched): (ServiceId, &Watched),
+    noted: &mut Wiring,
+) -> Vec<Wanted> {
+    let Wiring { unwatched, unknown, .. } = noted;
+    let mut need = |found: Found<'_>, until, restarts| {
+        let need = need(&found, until, restarts);
+        if need.unwatched == Some(false) {
+            let names = found.unwatched.iter().map(|known| Arc::from(known.detail.name.as_str()));
+            unwatched.entry(id).or_default().extend(names);
+        }
+        need
+    };
     let known = fleet.container_of(watched);
     let project = known.and_then(|known| watch::compose(&known.detail.labels)).map(|(project, _)| project);
     let host = watched.host;
@@ -105,7 +166,11 @@ fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &
         let (by, found) = if of_file {
             (By::File, directory.of_file(name))
         } else {
-            (By::Label, directory.named(host, project, name))
+            let found = directory.named(host, project, name);
+            if found.watched.is_empty() && found.unwatched.is_empty() {
+                unknown.insert((id, name.clone()));
+            }
+            (By::Label, found)
         };
         Wanted { by, need: need(found, Condition::Healthy, Restarts::Never) }
     });
@@ -131,10 +196,10 @@ fn wanted_by(fleet: &Fleet, files: &Files, directory: &Directory<'_>, watched: &
 }
 
 /// Of several instances one is enough: whoever needs a service that was scaled asks whichever answers.
-fn need(found: Found<'_>, until: Condition, restarts: Restarts) -> Need {
+fn need(found: &Found<'_>, until: Condition, restarts: Restarts) -> Need {
     let is_met = || found.unwatched.iter().any(|known| meets(known, until));
     let unwatched = (!found.unwatched.is_empty()).then(is_met);
-    Need { on: found.watched, unwatched, until, restarts }
+    Need { on: found.watched.clone(), unwatched, until, restarts }
 }
 
 /// Whether a container that nobody watches is as it must be, as far as the engine tells.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iaso_policy::id::{HostId, ServiceId};
+use iaso_policy::record::Hold;
 use iaso_policy::time::Now;
 use iaso_policy::{Policy, view::ServiceView};
 
 use super::fleet::{Fleet, Watched};
+use super::needs::Needs;
 use crate::config::validated::{Config, Probe};
 use crate::engine::EngineInfo;
 use crate::engine::denied::Endpoint;
@@ -174,13 +176,13 @@ impl Picture {
         self.waited_for.insert(service.to_owned())
     }
 
-    pub(super) fn snapshot(&mut self, now: Now, policy: &Policy, fleet: &Fleet) -> Snapshot {
+    pub(super) fn snapshot(&mut self, now: Now, policy: &Policy, fleet: &Fleet, needs: &Needs) -> Snapshot {
         let before = std::mem::take(&mut self.services);
         self.services.resize(fleet.services.len(), None);
         for view in policy.views() {
             let place = view.service.0 as usize;
             let Some(watched) = fleet.service(view.service).filter(|watched| watched.declared) else { continue };
-            let status = self.service(watched, view, fleet);
+            let status = self.service(watched, view, fleet, needs);
             let same = before.get(place).and_then(Option::as_ref).filter(|before| ***before == status);
             self.services[place] = Some(same.map_or_else(|| Arc::new(status), Arc::clone));
         }
@@ -227,7 +229,7 @@ impl Picture {
         ComponentStatus { up: faults == 0, since: if faults == 0 { self.started } else { now }, message }
     }
 
-    fn service(&self, watched: &Watched, view: ServiceView, fleet: &Fleet) -> ServiceStatus {
+    fn service(&self, watched: &Watched, view: ServiceView, fleet: &Fleet, needs: &Needs) -> ServiceStatus {
         let container = fleet.container_of(watched).map(|known| ContainerStatus {
             name: known.detail.name.clone(),
             image: known.detail.image.clone(),
@@ -251,6 +253,7 @@ impl Picture {
                 certificate_expiry: seen.and_then(|seen| seen.certificate_expiry),
             }
         });
+        let waits = view.hold.is_some_and(|hold| hold.reason == Hold::Dependency && hold.behind.is_none());
         ServiceStatus {
             name: Arc::clone(&watched.subject.name),
             identity: watched.subject.identity.clone(),
@@ -258,6 +261,7 @@ impl Picture {
             severity: watched.subject.severity,
             container,
             checks: checks.collect(),
+            waits_for: waits.then(|| needs.waits_for(view.service)).unwrap_or_default(),
             view,
         }
     }

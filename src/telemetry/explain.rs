@@ -39,6 +39,9 @@ pub struct Explanation {
     pub tried: Vec<Tried>,
     /// Why Iaso does not act: a word of [`Hold`].
     pub hold: Option<String>,
+    /// Why a changed credential waits before it: a word of [`Hold`].
+    #[serde(default)]
+    pub rollout_hold: Option<String>,
     /// What Iaso does now, or why it does nothing.
     pub doing: String,
     /// What will happen next, and when.
@@ -74,6 +77,7 @@ pub fn explain(
         facts: facts(snapshot, service, times),
         tried: tried(view, timeline, times),
         hold: view.hold.map(|hold| hold.reason.name().to_owned()),
+        rollout_hold: view.rollout.map(|hold| hold.reason.name().to_owned()),
         doing: doing(view, times),
         next: next(service, times),
     }
@@ -195,7 +199,15 @@ fn facts(snapshot: &Snapshot, service: &ServiceStatus, times: Times<'_>) -> Vec<
         ));
     }
     facts.extend(outages(snapshot, view));
-    facts.extend(neighbours(snapshot, view));
+    facts.extend(neighbours(snapshot, service));
+    if let Some(HoldView { reason, since, .. }) = view.rollout {
+        facts.push(format!(
+            "A changed credential waits before it ({}, {}). {}",
+            reason.name(),
+            times.since(since),
+            words::hold_sentence(reason)
+        ));
+    }
     for (check, status) in view.checks.iter().zip(&service.checks) {
         let saying = status.evidence.as_deref().map(|text| format!(": {}", words::printable(text))).unwrap_or_default();
         if check.failures > 0 {
@@ -237,14 +249,18 @@ fn outages(snapshot: &Snapshot, view: &ServiceView) -> Vec<String> {
 }
 
 /// What it waits for, and who waits for it.
-fn neighbours(snapshot: &Snapshot, view: &ServiceView) -> Vec<String> {
+fn neighbours(snapshot: &Snapshot, service: &ServiceStatus) -> Vec<String> {
+    let view = &service.view;
     let behind = |view: &ServiceView| view.hold.and_then(|hold| hold.behind);
     let root = behind(view).and_then(|root| snapshot.services.iter().find(|known| known.view.service == root));
     let root = root.map(|root| format!("It waits for {}, which is {}.", root.name, root.view.health.name()));
+    let unwatched = service.waits_for.join(", ");
+    let unwatched = (!unwatched.is_empty())
+        .then(|| format!("It waits for {}, which Iaso does not watch.", words::printable(&unwatched)));
     let waiting = snapshot.services.iter().filter(|known| behind(&known.view) == Some(view.service));
     let waiting: Vec<&str> = waiting.map(|known| &*known.name).collect();
     let waiting = (!waiting.is_empty()).then(|| format!("Held until it is well: {}.", waiting.join(", ")));
-    root.into_iter().chain(waiting).collect()
+    root.into_iter().chain(unwatched).chain(waiting).collect()
 }
 
 /// The lines of the outage that goes on; without one, of the newest.

@@ -28,6 +28,7 @@ mod histories;
 mod hosts;
 mod maintenance;
 mod needs;
+mod reasons;
 mod reloads;
 mod rig;
 mod rollouts;

@@ -2,12 +2,13 @@
 
 use alloc::vec::Vec;
 
-use super::{Leg, Rollout};
+use super::{Leg, Rollout, Stage};
 use crate::action::{Action, RolloutResult};
 use crate::id::ServiceId;
 use crate::policy::Policy;
 use crate::record::{Event, Hold, Record};
 use crate::time::Mono;
+use crate::view::HoldView;
 
 impl Policy {
     pub(super) fn wait(
@@ -20,9 +21,21 @@ impl Policy {
     ) {
         let leg = rollout.legs[place];
         rollout.wake = until;
-        if rollout.held.replace((leg.service, reason)) != Some((leg.service, reason)) {
+        let told = rollout.held.filter(|(service, held)| *service == leg.service && held.reason == reason);
+        let since = told.map_or(self.now.mono, |(_, held)| held.since);
+        rollout.held = Some((leg.service, HoldView { reason, since, until, behind: None }));
+        if told.is_none() {
             self.tell_hold(rollout, &leg, reason, until, out);
         }
+    }
+
+    /// Why a changed credential waits before a service.
+    pub(crate) fn held_rollout(&self, id: ServiceId) -> Option<HoldView> {
+        self.rollouts.iter().find_map(|rollout| {
+            let (Stage::Going { leg, .. } | Stage::Following { leg }) = rollout.stage else { return None };
+            let is_next = rollout.legs.get(leg).is_some_and(|leg| leg.service == id);
+            rollout.held.filter(|(service, _)| is_next && *service == id).map(|(_, held)| held)
+        })
     }
 
     pub(super) fn tell_hold(

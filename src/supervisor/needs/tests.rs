@@ -43,7 +43,7 @@ fn number(fleet: &Fleet, name: &str) -> ServiceId {
 /// What a service needs: the names of what is watched, how what is not stands, the condition, and whether it restarts.
 fn needs_of(fleet: &Fleet, name: &str) -> Vec<(Vec<String>, Option<bool>, Condition, Restarts)> {
     let shown = |id: &ServiceId| fleet.service(*id).unwrap().subject.name.to_string();
-    let needs = needs(fleet, &no_files()).0.remove(&number(fleet, name)).unwrap_or_default();
+    let needs = wiring(fleet, &no_files()).needs.remove(&number(fleet, name)).unwrap_or_default();
     let shown = |need: Need| (need.on.iter().map(shown).collect(), need.unwatched, need.until, need.restarts);
     needs.into_iter().map(shown).collect()
 }
@@ -63,7 +63,7 @@ fn names_stand_for_services_of_the_file_alone() {
         |name: &str| (0..).map(ServiceId).find(|id| *fleet.service(*id).unwrap().subject.name == *name).unwrap();
     let need = |on: Vec<ServiceId>| Need { on, unwatched: None, until: Condition::Healthy, restarts: Restarts::Never };
     let expected = vec![need(vec![number("db")]), need(Vec::new())];
-    assert_eq!(needs(&fleet, &no_files()).0, BTreeMap::from([(number("web"), expected)]));
+    assert_eq!(wiring(&fleet, &no_files()).needs, BTreeMap::from([(number("web"), expected)]));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn needs_that_lead_in_a_circle_do_not_count() {
     let db = of_shop('b', "db", "web:service_started:false,disk:service_started:false");
     let fleet = known("", vec![web, db, of_shop('c', "disk", "")]);
     let both = vec![number(&fleet, "shop-web"), number(&fleet, "shop-db")];
-    assert_eq!(needs(&fleet, &no_files()).1, BTreeSet::from([both]));
+    assert_eq!(wiring(&fleet, &no_files()).circles, BTreeSet::from([both]));
     assert_eq!(needs_of(&fleet, "shop-web"), []);
     assert_eq!(needs_of(&fleet, "shop-db"), [(on(&["shop-disk"]), None, Condition::Started, Restarts::Never)]);
 }
@@ -205,7 +205,7 @@ async fn what_no_label_says_is_read_from_the_file_again_when_a_container_is_new(
     let mut fleet = known("", vec![web(), db.clone()]);
     let mut files = no_files();
     let on_db = |fleet: &Fleet, files: &Files| {
-        let needs = needs(fleet, files).0;
+        let needs = wiring(fleet, files).needs;
         let web = needs.get(&number(fleet, "shop-web")).into_iter().flatten();
         web.map(|need| (need.on == [number(fleet, "shop-db")], need.until)).collect::<Vec<_>>()
     };
@@ -244,4 +244,52 @@ fn files_of_another_machine_are_not_read() {
     let mut files = no_files();
     files.keep_up(&fleet);
     assert_eq!(files.projects().count(), 0);
+}
+
+#[test]
+fn what_a_label_names_and_nobody_is_is_noted_and_what_is_not_watched_is_named() {
+    let web = [("iaso.enable", "true"), ("iaso.depends_on", "nobody,db,cache")];
+    let db = ContainerDetail { state: ContainerState::Exited(1), ..container('b', "db", &[]) };
+    let front = [("iaso.enable", "true"), ("iaso.depends_on", "web")];
+    let containers =
+        vec![container('a', "web", &web), db, container('c', "cache", &[]), container('d', "front", &front)];
+    let fleet = known("", containers);
+    let (web, front) = (number(&fleet, "web"), number(&fleet, "front"));
+    let Wiring { needs, unwatched, unknown, .. } = wiring(&fleet, &no_files());
+    assert_eq!(unknown, BTreeSet::from([(web, "nobody".to_owned())]));
+    let told = Needs { told: needs, unwatched, ..Needs::new(no_files()) };
+    for service in [web, front] {
+        assert_eq!(told.waits_for(service), [Arc::from("db")]);
+    }
+}
+
+#[tokio::test]
+async fn reads_that_hang_are_few_and_told() {
+    static STARTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static HANGS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let disk = HANGS.lock().unwrap();
+    let mut files = Files::by(Tasks::new(), |_| {
+        STARTED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        drop(HANGS.lock());
+        Ok(BTreeMap::new())
+    });
+    let letters = 'a'..='f';
+    let made = letters.map(|letter| of_compose_1(letter, "web", std::path::Path::new(&format!("/srv/{letter}/c.yml"))));
+    let made = made.enumerate().map(|(n, mut made)| {
+        made.name = format!("web-{n}");
+        made.labels.insert("com.docker.compose.project".to_owned(), format!("p{n}"));
+        made
+    });
+    let fleet = known("", made.collect());
+    files.keep_up(&fleet);
+    files.keep_up(&fleet);
+    assert_eq!(files.projects().filter(|under_way| *under_way).count(), 4);
+    drop(disk);
+    for _ in 0..6 {
+        let read = files.next().await;
+        files.take(read);
+        files.keep_up(&fleet);
+    }
+    assert_eq!(STARTED.load(std::sync::atomic::Ordering::SeqCst), 6);
+    assert!(files.projects().all(|under_way| !under_way));
 }

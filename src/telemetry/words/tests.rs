@@ -49,7 +49,10 @@ fn document() -> String {
         text.push_str(&format!("| `{}` | {means} | {advice} |\n", health.name()));
     }
     text.push_str(
-        "\n## Reasons to hold\n\nA hold is a decision not to act. The first reason that applies is the one that is told.\n\n\
+        "\n## Reasons to hold\n\nA hold is a decision not to act. The first reason that applies is the one that is told. Where \
+         a changed credential waits before a\nservice, `iaso explain` says so beside it, with a reason of its own \
+         (`rollout_hold` in JSON); `store` is one that only such a change\nhas: plain restarts go on without the store, at \
+         half the budget.\n\n\
          | reason | what it means, and what ends it | what to do |\n| --- | --- | --- |\n",
     );
     for &reason in Hold::ALL {
@@ -85,7 +88,7 @@ const fn of_health(health: Health) -> (&'static str, &'static str) {
 /// What a person can do, at night.
 const fn advice(reason: Hold) -> &'static str {
     match reason {
-        Hold::Dependency => "Look at what it depends on first: `iaso explain` names it where Iaso watches it.",
+        Hold::Dependency => "Look at what it depends on first: `iaso explain` names it.",
         Hold::Backoff | Hold::Concurrency | Hold::StartPeriod | Hold::QuietStart | Hold::InFlight => "Wait.",
         Hold::Budget => "It flaps: find out why before it is restarted once more.",
         Hold::HostBudget => "Look at the whole host: several services fail again and again.",
