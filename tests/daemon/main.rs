@@ -8,6 +8,7 @@ mod authority;
 mod autoheal;
 #[path = "../support/cable.rs"]
 mod cable;
+mod bad_input;
 mod certificates;
 mod checks;
 mod compose;
@@ -34,6 +35,7 @@ mod own_dockerd;
 mod people;
 mod probes;
 mod proxy;
+mod reasons;
 mod reload;
 mod secrets;
 mod shutdown;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
     tests.extend(loops::tests());
     tests.extend(needs::tests());
     tests.extend(alerts::tests());
+    tests.extend(reasons::tests());
+    tests.extend(bad_input::tests());
     tests.extend(compose::tests());
     tests.extend(storms::tests());
     tests.extend(stateful::tests());

@@ -1,20 +1,29 @@
 //! Much that fails at once, on real containers.
 
 use std::fmt::Write;
+use std::process::Command;
 
 use libtest_mimic::Trial;
 
-use crate::daemon::{Home, Settings};
+use crate::daemon::{Home, PROGRAM, Settings};
+use crate::own_dockerd::OwnDockerd;
 use crate::site::Site;
 use crate::support::{Need, test};
 use crate::target::{Manner, Target};
-use crate::until;
+use crate::{until, wait};
 
 pub fn tests() -> Vec<Trial> {
-    vec![test("storms::ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well", &[Need::Engine], || {
-        ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well();
-        Ok(())
-    })]
+    let own = [Need::OwnEngine, Need::Program("nsenter"), Need::Program("ip")];
+    vec![
+        test("storms::ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well", &[Need::Engine], || {
+            ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well();
+            Ok(())
+        }),
+        test("storms::ten_of_twelve_whose_network_is_cut_are_left_alone_and_resolve_when_it_is_back", &own, || {
+            ten_of_twelve_whose_network_is_cut_are_left_alone_and_resolve_when_it_is_back();
+            Ok(())
+        }),
+    ]
 }
 
 fn ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well() {
@@ -71,4 +80,70 @@ fn ten_of_twelve_that_fail_at_once_are_left_alone_until_all_is_well() {
         events.are(&site.name(short), &[]);
     }
     daemon.stop();
+}
+
+/// The bridge of the ten, in the network namespace of the test's own engine.
+const BRIDGE: &str = "iaso-test0";
+
+fn ten_of_twelve_whose_network_is_cut_are_left_alone_and_resolve_when_it_is_back() {
+    let dockerd = wait(OwnDockerd::start());
+    let site = Site::own(&dockerd.socket());
+    // Where containers' own addresses lead to them.
+    let inside = |program: &str| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", dockerd.network().display())).arg(program);
+        command
+    };
+    let ip = |arguments: &[&str]| assert!(inside("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
+    ip(&["link", "set", "lo", "up"]);
+    let (network, bridge) = (site.name("net"), format!("com.docker.network.bridge.name={BRIDGE}"));
+    site.docker(&["network", "create", "--opt", &bridge, &network]);
+    let mut more = "[recovery]\nquiet_start = \"0s\"\n".to_owned();
+    let services: Vec<String> = (0..12).map(|number| format!("s{number}")).collect();
+    for (number, short) in services.iter().enumerate() {
+        let cut = number < 10;
+        let on = if cut { &*network } else { "none" };
+        site.patient(short, &[&format!("--network={on}")], &[]);
+        write!(more, "[services.{short}]\ncontainer = \"{}\"\n", site.name(short)).unwrap();
+        if cut {
+            write!(
+                more,
+                "[[services.{short}.checks]]\ntype = \"http\"\nurl = \"http://{{address}}:8080/health\"\n\
+                 interval = \"1s\"\ntimeout = \"2s\"\nfailure_threshold = 5\n"
+            )
+            .unwrap();
+        }
+    }
+    let settings = Settings { more, recovery: "verify_stable = \"4s\"\n", discovery: false, ..Settings::default() };
+    let home = Home::new(&site, &settings);
+    let events = site.events();
+    let daemon = home.start_by(inside(PROGRAM), &[]);
+    for short in &services {
+        daemon.until_health(short, "healthy");
+    }
+    ip(&["link", "set", BRIDGE, "down"]);
+    daemon.until_line("the storm", |line| line["event"] == "storm_began");
+    for short in &services[..10] {
+        daemon.until_event(short, "held", Some("mass_failure"));
+        daemon.until_explained(short, &["is unhealthy", "nothing (mass_failure"]);
+    }
+    ip(&["link", "set", BRIDGE, "up"]);
+    for short in &services[..10] {
+        daemon.until_event(short, "incident_closed", Some("recovered"));
+    }
+    daemon.until_line("its end", |line| line["event"] == "storm_ended");
+    let told = |event: &str| daemon.lines().iter().filter(|line| line["event"] == event).count();
+    assert_eq!((told("storm_began"), told("storm_ended"), told("incident_opened")), (1, 1, 10));
+    assert_eq!(told("operation_begun"), 0);
+    for short in &services {
+        daemon.until_health(short, "healthy");
+        events.are(&site.name(short), &[]);
+    }
+    daemon.stop();
+    drop(events);
+    // This engine has locked itself up for good when many left one network at once.
+    for short in &services {
+        site.docker(&["rm", "--force", &site.name(short)]);
+    }
+    site.docker(&["network", "rm", &network]);
 }
