@@ -261,7 +261,7 @@ impl Picture {
             severity: watched.subject.severity,
             container,
             checks: checks.collect(),
-            waits_for: waits.then(|| needs.waits_for(view.service)).unwrap_or_default(),
+            waits_for: if waits { needs.waits_for(view.service) } else { Vec::new() },
             view,
         }
     }

@@ -82,9 +82,9 @@ fn a_label_that_names_nobody_is_told_and_holds_nobody() {
 
 /// The library that Debian's `faketime` loads. The command itself would stand between the test and its daemon.
 fn faketime() -> PathBuf {
-    let folders =
-        std::fs::read_dir("/usr/lib").unwrap().map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
-    folders.into_iter().find(|path| path.exists()).unwrap()
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    let mut found = folders.map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|path| path.exists()).unwrap()
 }
 
 /// The daemon with a wall clock of its own, which goes by the offset in a file: a monotonic clock is never set.

@@ -223,11 +223,11 @@ fn a_stack_of_compose_1_is_known_by_its_file() {
 fn what_compose_1_replaces_is_left_alone() {
     let site = Site::shared();
     let (project, folder) = (site.name("deployed"), scratch());
-    let deploy = |release: &str| {
+    let deploy = |image: &str| {
         let stack = format!(
             "version: \"2.4\"\nservices:\n  web:\n    image: {}\n    command: patient\n    network_mode: none\n    \
-             restart: always\n    environment: {{ RELEASE: \"{release}\" }}\n    labels: {{ iaso-test.run: \"{}\" }}\n",
-            site.image("checked"),
+             restart: always\n    labels: {{ iaso-test.run: \"{}\" }}\n",
+            site.image(image),
             site.run
         );
         fs::write(folder.path().join("docker-compose.yml"), stack).unwrap();
@@ -240,8 +240,9 @@ fn what_compose_1_replaces_is_left_alone() {
     let daemon = home.start(&[]);
     daemon.until_health(&service, "healthy");
     let events = site.events();
-    deploy("2");
+    deploy("checked");
     assert_ne!(site.inspect(&container, ".Id"), first, "it was replaced");
+    assert_eq!(site.inspect(&container, ".Config.Image"), site.image("checked"));
     daemon.until_event(&service, "held", Some("planned_change"));
     let second = site.inspect(&container, ".Id");
     daemon.until_explained(&service, &[&second[..12]]);

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
     suite![
         what_dies_under_maintenance_is_left_alone_also_by_the_next_iaso_and_healed_when_it_is_ended,
         a_window_of_the_configuration_holds_until_it_is_taken_out,
+        what_a_reload_says_of_windows_and_of_services_counts_at_once,
         an_outage_is_acknowledged_until_it_is_over,
     ]
 }
@@ -78,6 +79,14 @@ fn a_window_of_the_configuration_holds_until_it_is_taken_out() {
     assert_eq!(home.iaso(&["maintenance", "end", &early]).code, 0);
     daemon.until_event(&early, "incident_closed", Some("healed"));
     assert_eq!(daemon.count(&sick, "operation_begun"), 0);
+    // The next Iaso knows, too.
+    daemon.kill();
+    let daemon = home.start(&[]);
+    until("it is told of the window", || is_under_maintenance(&daemon, &sick).then_some(()));
+    daemon.until_health(&early, "healthy");
+    site.ask(&early, "/exit?code=3");
+    daemon.until_event(&early, "incident_closed", Some("healed"));
+    assert_eq!(daemon.count(&sick, "operation_begun"), 0);
     home.configure(&site.engine, &site.label(), &with(""));
     daemon.send(Signal::HUP);
     daemon.until_line("it is reloaded", |line| message(line) == "the configuration is reloaded");
@@ -106,5 +115,39 @@ fn an_outage_is_acknowledged_until_it_is_over() {
     daemon.until_event(&name, "incident_closed", Some("healed"));
     let acknowledged = || daemon.status(&name).map(|known| known["acknowledged"] == true);
     until("it is over", || (acknowledged() == Some(false)).then_some(()));
+    daemon.stop();
+}
+
+/// Of two that are broken, one comes under maintenance as it may be healed, and one may be healed no more as its maintenance ends.
+fn what_a_reload_says_of_windows_and_of_services_counts_at_once() {
+    let site = Site::shared();
+    let (comes, goes) = (site.name("comes"), site.name("goes"));
+    let with = |covered: &str, modes: [&str; 2]| {
+        let service = |name: &str, container: &str, mode: &str| {
+            format!("[services.{name}]\ncontainer = \"{container}\"\n[services.{name}.recovery]\nmode = \"{mode}\"\n")
+        };
+        let window = format!(
+            "[[maintenance]]\nfrom = '2000-01-01T00:00Z'\nto = '2200-01-01T00:00Z'\nservices = ['{covered}']\n"
+        );
+        let more = service("comes", &comes, modes[0]) + &service("goes", &goes, modes[1]) + &window;
+        Settings { more, discovery: false, ..Settings::default() }
+    };
+    let home = Home::new(&site, &with("goes", ["notify", "auto"]));
+    let events = site.events();
+    let daemon = home.start(&[]);
+    for (short, reason) in [("comes", "mode"), ("goes", "maintenance")] {
+        let name = site.patient(short, &["--network=none"], &[]);
+        daemon.until_health(short, "healthy");
+        site.ask(&name, "/exit?code=3");
+        daemon.until_event(short, "held", Some(reason));
+    }
+    home.configure(&site.engine, &site.label(), &with("comes", ["auto", "notify"]));
+    daemon.send(Signal::HUP);
+    daemon.until_event("comes", "held", Some("maintenance"));
+    daemon.until_event("goes", "held", Some("mode"));
+    for (short, name) in [("comes", &comes), ("goes", &goes)] {
+        events.come_to(name, "start", 1);
+        assert_eq!(daemon.count(short, "operation_begun"), 0, "{short}");
+    }
     daemon.stop();
 }

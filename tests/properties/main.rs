@@ -22,6 +22,7 @@
 
 mod aftermath;
 mod alerts;
+mod clocks;
 mod credentials;
 mod evidence;
 mod histories;

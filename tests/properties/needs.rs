@@ -412,6 +412,32 @@ fn what_only_another_healer_s_labels_ask_for_does_not_follow() {
     assert_eq!((touched(&rig), rig.view(API).health), (vec![], Health::Healthy));
 }
 
+/// Its next life begins by a clock that was set back by hours: later than its last by a trifle only.
+fn starts_by_a_clock_set_back(rig: &mut Rig, service: ServiceId) {
+    let before = rig.truth[&service].container.instance.started;
+    rig.secretly_starts(service, HEALTHY);
+    rig.truth.get_mut(&service).unwrap().container.instance.started = before + 1;
+    rig.describe(service);
+    rig.becomes(service, HEALTHY);
+}
+
+#[test]
+fn an_engine_whose_clock_was_set_back_hides_no_restart_and_makes_none_up() {
+    let mut rig = stack();
+    needs(&mut rig, API, vec![Need { restarts: Restarts::Started, ..need(&[DB], Condition::Started) }]);
+    rig.stopped_by_a_person(API);
+    rig.pass(secs(600));
+    rig.starts(DB, HEALTHY);
+    rig.pass(secs(600));
+    starts_by_a_clock_set_back(&mut rig, API);
+    rig.pass(secs(60));
+    assert_eq!(touched(&rig), [], "it began ten minutes after what it lives on");
+    rig.pass(secs(600));
+    starts_by_a_clock_set_back(&mut rig, DB);
+    rig.pass(secs(15));
+    assert_eq!(touched(&rig), [API], "what it lives on began ten minutes after it");
+}
+
 /// What happens to one of six services.
 #[derive(Debug, Clone, Copy)]
 enum Happens {

@@ -73,9 +73,12 @@ impl Judges {
                 self.told.hear_order(*service, order);
                 if matches!(order, Order::EndMaintenance { everything: true }) {
                     // Also of those who are not there.
-                    self.past.values_mut().for_each(|past| past.ordered = None);
-                    let left = self.services.values_mut().filter(|account| !account.declared);
-                    left.for_each(|account| account.ordered = None);
+                    for past in self.past.values_mut() {
+                        past.ordered = None;
+                    }
+                    for account in self.services.values_mut().filter(|account| !account.declared) {
+                        account.ordered = None;
+                    }
                 }
                 // Of what is not declared any more nothing can be ordered.
                 if let Some(account) = self.services.get_mut(service).filter(|account| account.declared) {
