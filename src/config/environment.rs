@@ -11,7 +11,7 @@ use super::texts::{self, Source, Text};
 pub type Environment = BTreeMap<String, String>;
 
 /// Variables that mean something else than a key, or belong to tests and to the build.
-const OTHERS: [&str; 4] = ["IASO_CONFIG", "IASO_SOCKET", "IASO_API_KEY", "IASO_URL"];
+const OTHERS: [&str; 5] = ["IASO_CONFIG", "IASO_SOCKET", "IASO_API_KEY", "IASO_URL", "IASO_RUN_AS"];
 const OTHERS_START: [&str; 5] = ["IASO_TEST_", "IASO_UPDATE_", "IASO_DEMO_", "IASO_BENCH_", "IASO_SEEDS"];
 
 /// A key that a variable overrides.

@@ -7,6 +7,7 @@ pub mod heartbeat;
 pub mod meters;
 pub mod resolver;
 pub mod retry;
+pub mod run_as;
 pub mod signals;
 pub mod systemd;
 pub mod tasks;
