@@ -127,7 +127,7 @@ fn every_block_for_the_shell_is_one() {
 fn every_configuration_in_them_is_one() {
     let folder = scratch();
     let mut seen = 0;
-    for page in ["README.md", "docs/getting-started.md"] {
+    for page in ["README.md", "docs/getting-started.md", "docs/migration-from-monit.md", "docs/performance-tuning.md"] {
         let text = fs::read_to_string(shipped(page)).unwrap();
         for block in blocks(&text, "toml") {
             let file = folder.path().join("iaso.toml");
@@ -142,7 +142,7 @@ fn every_configuration_in_them_is_one() {
             seen += 1;
         }
     }
-    assert!(seen > 2, "{seen} blocks");
+    assert!(seen > 5, "{seen} blocks");
 }
 
 /// Of which a test of the code's says that they are those for what the code asks.
