@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
@@ -55,7 +55,8 @@ pub fn take_over() -> Result<(), StillRoot> {
     let refused = |error: io::Error| StillRoot::Refused { user, error };
     let sockets = sockets(env::var_os("DOCKER_SOCK"), env::var_os("DOCKER_HOST"));
     let given = getgroups().map_err(|error| refused(error.into()))?;
-    become_user(user, &groups(given, getegid(), sockets.iter().filter_map(group_of))).map_err(refused)?;
+    become_user(user, &groups(given, getegid(), sockets.iter().filter_map(|socket| group_of(socket))))
+        .map_err(refused)?;
     let executable = env::current_exe().map_err(refused)?;
     let mut again = Command::new(executable);
     again.args(env::args_os().skip(1));
@@ -81,7 +82,7 @@ fn sockets(docker_sock: Option<OsString>, docker_host: Option<OsString>) -> Vec<
     if named.is_empty() { vec![USUAL_SOCKET.into()] } else { named }
 }
 
-fn group_of(socket: &PathBuf) -> Option<Gid> {
+fn group_of(socket: &Path) -> Option<Gid> {
     let metadata = socket.metadata().ok()?;
     metadata.file_type().is_socket().then(|| Gid::from_raw(metadata.gid()))
 }
