@@ -1,10 +1,12 @@
 //! The image, as `packaging/container/build` makes it: who it runs as, behind a socket proxy, and in the place of autoheal.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
+use iaso::engine::image::pack;
 use libtest_mimic::Trial;
 
 use crate::haproxy::{Haproxy, PROGRAM as HAPROXY, documented};
@@ -24,6 +26,8 @@ pub fn tests() -> Vec<Trial> {
         a_given_user_is_respected: [Need::Engine, Need::Root],
         root_that_cannot_be_given_up_does_not_start: [Need::Engine],
         it_takes_autoheal_s_place_in_its_users_compose_file: [Need::OwnEngine, Need::Program("docker-compose")],
+        the_smallest_example_and_the_sidecar_heal_as_they_are:
+            [Need::OwnEngine, HAPROXY, Need::Program("docker-compose"), Need::Program("nsenter"), Need::Program("ip")],
     ]
 }
 
@@ -215,4 +219,57 @@ fn it_takes_autoheal_s_place_in_its_users_compose_file() {
     is_healthy(&site, &app);
     assert_eq!(status(&site, &healer, "Uid:"), "65532 65532 65532 65532");
     site.docker(&["rm", "-f", "-v", &healer]);
+}
+
+/// Debian's HAProxy by the name of its makers' image, on an engine of the test's own.
+fn import_haproxy(engine: &str, name: &str) {
+    let packed = pack(Path::new("/usr/sbin/haproxy")).unwrap();
+    let mut import = Command::new("docker");
+    import.args(["-H", engine, "import", "--change", "CMD [\"-db\", \"-f\", \"/usr/local/etc/haproxy/haproxy.cfg\"]"]);
+    for change in &packed.changes {
+        import.args(["--change", change]);
+    }
+    let mut child = import.args(["-", name]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&packed.layer).unwrap();
+    assert!(child.wait().unwrap().success(), "docker import");
+}
+
+/// Nothing of them is another but where the engine's socket is.
+fn the_smallest_example_and_the_sidecar_heal_as_they_are() {
+    let dockerd = wait(OwnDockerd::start());
+    let site = Site::own(&dockerd.socket());
+    // The sidecar's port is published on the loopback of the engine's own network.
+    let network = format!("--net={}", dockerd.network().display());
+    output(Command::new("nsenter").args([&network, "ip", "link", "set", "lo", "up"]));
+    build(&site.engine, &format!("iaso:{}", env!("CARGO_PKG_VERSION")));
+    import_haproxy(&site.engine, "haproxy:2.8-alpine");
+    for example in ["minimal", "sidecar"] {
+        let folder = scratch();
+        for file in fs::read_dir(shipped(&format!("deploy/{example}"))).unwrap() {
+            let file = file.unwrap();
+            let text = fs::read_to_string(file.path()).unwrap();
+            let mounted = format!("- {}:", dockerd.socket().display());
+            fs::write(folder.path().join(file.file_name()), text.replace("- /var/run/docker.sock:", &mounted)).unwrap();
+        }
+        let project = site.name(example);
+        let compose = |arguments: &[&str]| {
+            let mut command = Command::new("docker-compose");
+            command.args(["-H", &site.engine, "-f", "compose.yaml", "-p", &project]).args(arguments);
+            output(command.current_dir(folder.path()));
+        };
+        let events = site.events();
+        compose(&["up", "-d"]);
+        let healer = format!("{project}_iaso_1");
+        is_healthy(&site, &healer);
+        let web = site.patient(&format!("web-{example}"), &["--network=none", "--label=iaso.enable=true"], &[]);
+        until("it is watched", || {
+            assert!(!logs(&site, &healer).contains("denied"), "{}", logs(&site, &healer));
+            site.try_docker(&["exec", &healer, "/iaso", "explain", &web]).is_ok().then_some(())
+        });
+        site.ask(&web, "/exit?code=3");
+        events.come_to(&web, "start", 2);
+        assert_eq!(status(&site, &healer, "Uid:"), "65532 65532 65532 65532");
+        assert_eq!(status(&site, &healer, "CapEff:"), "0000000000000000");
+        compose(&["down", "--volumes"]);
+    }
 }
