@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
     }
     suite![
         every_link_leads_somewhere: [Need::Nothing],
+        every_endpoint_is_told: [Need::Nothing],
         every_command_of_iaso_s_is_one: [Need::Nothing],
         every_block_for_the_shell_is_one: [Need::Program("bash")],
         every_configuration_in_them_is_one: [Need::Nothing],
@@ -85,6 +86,28 @@ fn every_link_leads_somewhere() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(seen > 40, "{seen} links");
+}
+
+/// The router's paths, with each method that it takes, and those of the page.
+fn every_endpoint_is_told() {
+    let router = fs::read_to_string(shipped("src/api/mod.rs")).unwrap();
+    let mut served = BTreeSet::new();
+    for route in router.split(".route(").skip(1) {
+        let (path, handlers) = route.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')).unwrap();
+        let handlers = handlers.lines().take(3).take_while(|line| !line.contains(".layer(from_fn"));
+        for line in handlers {
+            for method in ["get", "post", "put", "delete"] {
+                if line.contains(&format!("{method}(")) {
+                    served.insert(format!("{} {path}", method.to_uppercase()));
+                }
+            }
+        }
+    }
+    let page = fs::read_to_string(shipped("docs/http.md")).unwrap();
+    let told: BTreeSet<String> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned)).collect();
+    assert!(served.len() > 15, "{served:?}");
+    assert_eq!(told, served, "docs/http.md tells each endpoint of src/api/mod.rs once");
 }
 
 /// A command that the documents give has to be one that the command line knows.
