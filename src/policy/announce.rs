@@ -4,6 +4,7 @@
 //!
 //! | Iaso does nothing since | it is told |
 //! | --- | --- |
+//! | `notice` | at once |
 //! | `quarantine`, `mode` (`notify`), `never_succeeded`, `not_permitted`, `unknown_stop`, `orchestrated`, `self`, `internal`, a budget that allows nothing | at once; two minutes after the beginning where what it needs may yet turn out to be the cause |
 //! | `paused`, `container_paused`, `operator_stopped`, `maintenance`, `planned_change`, `completed`, `mode` (`off`), or somebody acknowledged it | not, as long as that is so |
 //! | anything else, or it is being healed | when it has lasted 15 minutes |
@@ -102,8 +103,18 @@ impl Policy {
         first: Option<ServiceId>,
         out: &mut Vec<Action>,
     ) {
-        let incident = alert.incident;
         self.host_slot(host).alert = Some(alert);
+        self.tell_of_host(host, alert.incident, first, out);
+    }
+
+    /// Tells of a trouble that the host has.
+    pub(crate) fn tell_of_host(
+        &mut self,
+        host: HostId,
+        incident: IncidentId,
+        first: Option<ServiceId>,
+        out: &mut Vec<Action>,
+    ) {
         let first = first.or_else(|| self.ids(|service| service.spec.host == host).first().copied());
         if let Some(first) = first.filter(|_| !self.shared.stopping) {
             self.with(first, out, |service, turn| {
@@ -117,7 +128,12 @@ impl Policy {
     /// The host is itself again: that is told by whoever told of its trouble.
     pub(crate) fn host_is_well(&mut self, host: HostId, reason: Hold) {
         let Some(alert) = self.host_slot(host).alert.take_if(|alert| alert.reason == reason) else { return };
-        let tellers = self.ids(|service| alert::told(&service.alerts, alert.incident).is_some());
+        self.tell_end_of(host, alert.incident);
+    }
+
+    /// A trouble that the host had is over.
+    pub(crate) fn tell_end_of(&mut self, host: HostId, incident: IncidentId) {
+        let tellers = self.ids(|service| alert::told(&service.alerts, incident).is_some());
         let held = self.ids(|service| service.spec.host == host && service.incident.is_some());
         self.shared.tellable.extend(tellers.into_iter().chain(held));
     }
@@ -186,7 +202,7 @@ impl Service {
     /// The host's trouble that was told in this service's name goes on, or is over.
     fn tell_of_its_host(&mut self, turn: &mut Turn<'_>) {
         let host = turn.host(self.spec.host);
-        let current = host.alert.map(|alert| alert.incident);
+        let goes_on = |incident: IncidentId| host.troubles().any(|alert| alert.incident == incident);
         if !host.up {
             return;
         }
@@ -194,7 +210,7 @@ impl Service {
             .alerts
             .iter()
             .filter(|known| known.of_host && known.key.kind != AlertKind::Resolved)
-            .filter(|known| Some(known.key.incident) != current && !self.is_resolved(known.key.incident))
+            .filter(|known| !goes_on(known.key.incident) && !self.is_resolved(known.key.incident))
             .copied()
             .collect();
         for known in ended {
@@ -225,7 +241,7 @@ impl Service {
             (_, Loudness::Never) => return,
             (Some(told), _) => (turn.now.place(told.at) + REMINDS).max(counts_from + LASTS),
             (None, Loudness::IfItLasts) => counts_from + LASTS,
-            (None, Loudness::AtOnce) if turn.shared.needy.contains(&self.id) => counts_from + CAUSE_FOUND,
+            (None, Loudness::AtOnce) if self.cause_may_be_found(turn) => counts_from + CAUSE_FOUND,
             (None, Loudness::AtOnce) => counts_from,
         };
         if now < due {
@@ -279,6 +295,11 @@ impl Service {
             || matches!(self.loudness(), Loudness::Never)
     }
 
+    /// Something that it needs may turn out to be the cause. A notice cannot wait for that.
+    fn cause_may_be_found(&self, turn: &Turn<'_>) -> bool {
+        turn.shared.needy.contains(&self.id) && self.hold.is_none_or(|hold| hold.reason != Hold::Notice)
+    }
+
     fn loudness(&self) -> Loudness {
         let Some(hold) = self.hold else { return Loudness::IfItLasts };
         match hold.reason {
@@ -329,7 +350,8 @@ impl Service {
     /// What is to be told of its own outage, or, under another outage's id, of its host.
     fn announced(&self, turn: &Turn<'_>, key: AlertKey, ending: Option<Ending>) -> Announced {
         let own = self.incident.filter(|incident| incident.id == key.incident);
-        let of_host = turn.host(self.spec.host).alert.filter(|_| own.is_none());
+        let of_host =
+            turn.host(self.spec.host).troubles().find(|alert| own.is_none() && alert.incident == key.incident);
         let opened = own.map(|own| own.opened).or(of_host.map(|alert| alert.opened)).unwrap_or(turn.now);
         let reason = match own {
             Some(_) => self.hold.map(|hold| hold.reason),
@@ -353,7 +375,9 @@ impl Service {
         let own = self.incident.filter(|incident| incident.id == key.incident);
         let affected = turn.shared.outages.get(&key.incident);
         let mut affected: Vec<ServiceId> = affected.iter().flat_map(|outage| &outage.affected).copied().collect();
-        if of_host && let Some(storm) = &turn.host(self.spec.host).storm {
+        let host = turn.host(self.spec.host);
+        let is_storm = host.alert.is_some_and(|alert| of_host && alert.incident == key.incident);
+        if let Some(storm) = host.storm.as_ref().filter(|_| is_storm) {
             affected.extend(storm.members.keys());
         }
         Alert {

@@ -4,41 +4,50 @@
 use alloc::vec::Vec;
 
 use crate::action::Action;
-use crate::id::HostId;
+use crate::announce::HostAlert;
+use crate::id::{HostId, ServiceId};
 use crate::policy::Policy;
-use crate::record::{Event, Record};
+use crate::record::{Event, Hold, Record};
 use crate::time::Mono;
 
 impl Policy {
     /// Since when the disk of a host's engine is full, while it is.
     pub fn disk_full_since(&self, host: HostId) -> Option<Mono> {
-        self.shared.hosts.get(usize::from(host.0))?.disk_full
+        let full = self.shared.hosts.get(usize::from(host.0))?.disk_full?;
+        Some(self.now.place(full.opened))
     }
 
     pub(crate) fn disk(&mut self, host: HostId, full: bool, out: &mut Vec<Action>) {
-        let now = self.now.mono;
-        let slot = self.host_slot(host);
-        let event = match (slot.disk_full, full) {
+        match (self.host_slot(host).disk_full, full) {
             (None, true) => {
-                slot.disk_full = Some(now);
-                Event::DiskFilled { host }
+                let incident = self.shared.ids.incident();
+                let alert = HostAlert { incident, opened: self.now, reason: Hold::DiskFull };
+                self.host_slot(host).disk_full = Some(alert);
+                self.record_disk(host, Event::DiskFilled { host }, out);
+                self.tell_of_host(host, incident, self.keeper_of_data(host), out);
             }
-            (Some(since), false) => {
-                slot.disk_full = None;
-                Event::DiskFreed { host, lasted: now.since(since) }
+            (Some(alert), false) => {
+                self.host_slot(host).disk_full = None;
+                let lasted = self.now.mono.since(self.now.place(alert.opened));
+                self.record_disk(host, Event::DiskFreed { host, lasted }, out);
+                self.tell_end_of(host, alert.incident);
             }
             _ => return,
-        };
-        self.record_disk(host, event, out);
+        }
         for id in self.ids(|service| service.spec.host == host && service.trouble.is_some()) {
             self.with(id, out, |service, turn| service.review(turn, None));
         }
     }
 
-    /// Tells of it once for the host, under the name of the first service that it holds, else of the first there is.
-    fn record_disk(&self, host: HostId, event: Event, out: &mut Vec<Action>) {
+    /// In whose name a host's full disk is told: of the first service that it holds, else of the first that there is.
+    fn keeper_of_data(&self, host: HostId) -> Option<ServiceId> {
         let here = self.services.iter().flatten().filter(|service| service.spec.host == host && !service.leaving);
-        let Some(service) = here.min_by_key(|service| (!service.spec.stateful, service.id)) else { return };
-        out.push(Action::Record(Record { now: self.now, service: service.id, incident: None, event }));
+        here.min_by_key(|service| (!service.spec.stateful, service.id)).map(|service| service.id)
+    }
+
+    fn record_disk(&self, host: HostId, event: Event, out: &mut Vec<Action>) {
+        if let Some(service) = self.keeper_of_data(host) {
+            out.push(Action::Record(Record { now: self.now, service, incident: None, event }));
+        }
     }
 }

@@ -156,8 +156,15 @@ pub(crate) struct Host {
     pub(crate) alert: Option<HostAlert>,
     /// It was lost.
     pub(crate) loss: Option<Loss>,
-    /// Since when its disk is full, while it is.
-    pub(crate) disk_full: Option<Mono>,
+    /// Its disk is full, as was told.
+    pub(crate) disk_full: Option<HostAlert>,
+}
+
+impl Host {
+    /// Its own troubles.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = HostAlert> {
+        self.alert.into_iter().chain(self.disk_full)
+    }
 }
 
 /// Ids that never repeat: the run's own part above, a count below.

@@ -55,12 +55,20 @@ fn of_service(told: &Announcement) -> String {
 fn of_host(told: &Announcement) -> String {
     let (alert, host) = (&told.alert, &told.subject.host);
     match (alert.key.kind, alert.reason) {
+        (AlertKind::Resolved, Some(Hold::DiskFull)) => {
+            format!("Host {host}: there is room again on the disk with its engine's data, after {}.", lasted(told))
+        }
         (AlertKind::Resolved, _) => format!("Host {host} is itself again, after {}.", lasted(told)),
         (_, Some(Hold::MassFailure)) => format!(
             "Host {host}: {} of its services failed at once: {}. Look at the host, its network or Iaso itself: nothing is \
              recovered for 5 min, or until most are well, and then one after the other.",
             told.affected.len(),
             names(&told.affected)
+        ),
+        (_, Some(Hold::DiskFull)) => format!(
+            "Host {host}: the disk with its engine's data is full, {}. What keeps data there is not restarted before there is room; \
+             everything else is healed as ever.",
+            since(told)
         ),
         _ => format!("Host {host} cannot be reached, {}: nothing on it is watched or healed.", since(told)),
     }

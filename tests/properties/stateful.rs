@@ -6,7 +6,7 @@ use std::time::Duration;
 use iaso_policy::action::{Operation, Trouble};
 use iaso_policy::id::{HostId, ServiceId};
 use iaso_policy::input::{CheckResult, HostLink, Order, Outcome, RestartPolicy};
-use iaso_policy::record::{Event, Health, Hold};
+use iaso_policy::record::{AlertKind, Event, Health, Hold};
 use iaso_policy::spec::{Condition, FleetSpec, Need, RecoverySpec, Restarts, ServiceSpec, Step};
 use iaso_policy::{Action, Input};
 
@@ -44,6 +44,8 @@ fn a_person_is_told_first_and_then_it_is_healed() {
     assert_eq!((touched(&rig), hold(&rig, DB)), (vec![], Some(Hold::Notice)));
     let told = rig.events().filter(|event| matches!(event, Event::Held { reason: Hold::Notice, .. })).count();
     assert_eq!(told, 1);
+    let [alert] = &rig.alerts[..] else { panic!("{:?}", rig.alerts) };
+    assert_eq!((alert.service, alert.reason, alert.until), (DB, Some(Hold::Notice), Some(rig.now.mono + secs(60))));
     rig.pass(secs(59));
     assert_eq!(touched(&rig), []);
     rig.pass(secs(1));
@@ -79,6 +81,7 @@ fn who_takes_the_outage_over_has_it() {
     rig.order(DB, Order::Acknowledge { until: None });
     rig.pass(secs(86_400));
     assert_eq!((touched(&rig), hold(&rig, DB)), (vec![], Some(Hold::Notice)));
+    assert_eq!(rig.alerts.len(), 1, "nobody is reminded of what somebody takes care of: {:?}", rig.alerts);
     rig.becomes(DB, HEALTHY);
     rig.pass(secs(60));
     assert_eq!(rig.view(DB).incident, None);
@@ -173,12 +176,18 @@ fn on_a_full_disk_what_keeps_data_is_not_restarted_and_everything_else_is() {
     assert_eq!(rig.operations.iter().filter(|operation| operation.service == DB).count(), 0);
     disk(&mut rig, true);
     assert_eq!((rig.said("disk_filled"), rig.said("disk_freed")), (1, 0), "told once");
+    let of_host = |rig: &Rig| -> Vec<_> {
+        let alerts = rig.alerts.iter().filter(|alert| alert.host == Some(HOST));
+        alerts.map(|alert| (alert.service, alert.key.kind, alert.reason)).collect()
+    };
+    assert_eq!(of_host(&rig), [(DB, AlertKind::NotHealed, Some(Hold::DiskFull))]);
     let told = rig.records.iter().find(|record| record.event.name() == "disk_filled").unwrap();
     assert_eq!(told.service, DB, "under the name of one that it holds");
     disk(&mut rig, false);
     assert_eq!(rig.operations.last().map(|operation| operation.service), Some(DB));
     assert!(rig.events().any(|event| matches!(event, Event::DiskFreed { lasted, .. } if lasted == secs(3600))));
     assert_eq!(rig.policy.disk_full_since(HOST), None);
+    assert_eq!(of_host(&rig)[1..], [(DB, AlertKind::Resolved, Some(Hold::DiskFull))]);
 }
 
 #[test]
