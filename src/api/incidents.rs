@@ -51,7 +51,7 @@ pub(super) async fn list(
     };
     // One more than is shown, to know whether there is more.
     let wanted = Wanted { identity, open: asked.open, before, limit: limit + 1 };
-    let page = state.timeline.outages(wanted).await.map_err(unread)?;
+    let page = state.timeline.outages(wanted).await.map_err(|why| unread(&why))?;
     Ok(Json((state.incidents)(&snapshot, &page, limit, state.clock.now())).into_response())
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn one(State(state): State<ApiState>, Path(digits): Path<String
         None if is_hexadecimal(&digits) && digits.len() < WHOLE => of_digits(&state, &digits).await?,
         None => return Err(wrong("expected an outage's id: up to 16 hexadecimal digits")),
     };
-    let account = state.timeline.account(id).await.map_err(unread)?.ok_or_else(unknown)?;
+    let account = state.timeline.account(id).await.map_err(|why| unread(&why))?.ok_or_else(unknown)?;
     Ok(Json((state.account)(&state.snapshot(), &account, state.clock.now())).into_response())
 }
 
@@ -81,7 +81,7 @@ fn is_hexadecimal(text: &str) -> bool {
 
 /// The one outage whose id begins so.
 async fn of_digits(state: &ApiState, digits: &str) -> Result<IncidentId, Problem> {
-    let ids = state.timeline.outage_ids(digits).await.map_err(unread)?;
+    let ids = state.timeline.outage_ids(digits).await.map_err(|why| unread(&why))?;
     match ids[..] {
         [] => Err(unknown()),
         [id] => Ok(id),
@@ -101,7 +101,7 @@ async fn identity(state: &ApiState, snapshot: &Snapshot, name: &str) -> Result<I
     if !fit(name) {
         return Err(not_found(name));
     }
-    let known = state.timeline.identities_with_outages().await.map_err(unread)?;
+    let known = state.timeline.identities_with_outages().await.map_err(|why| unread(&why))?;
     known.into_iter().find(|identity| *identity.short_name() == *name).ok_or_else(|| not_found(name))
 }
 
@@ -110,7 +110,7 @@ fn unknown() -> Problem {
         .detail("there is no outage of this id, or nothing is kept of it any more")
 }
 
-fn unread(why: String) -> Problem {
+fn unread(why: &str) -> Problem {
     tracing::warn!(error = %why, "outages cannot be read");
     unavailable("STORE_UNAVAILABLE", "the store cannot be read now")
 }

@@ -45,9 +45,7 @@ impl Host {
             None => None,
         }
     }
-}
 
-impl Host {
     /// Its loss, while nobody was alerted and it cannot be reached: the incident, and since when.
     pub(crate) fn loss_to_tell(&self) -> Option<(IncidentId, Mono)> {
         let loss = self.loss.as_ref().filter(|loss| loss.back.is_none() && !loss.alerted && self.alert.is_none())?;
@@ -134,7 +132,7 @@ impl Policy {
         slot.loss = Some(Loss { id, since, back: None, told: !services.is_empty(), alerted: false });
         if let Some(first) = services.first() {
             let services = u32::try_from(services.len()).unwrap_or(u32::MAX);
-            self.tell_of_host(*first, id, Event::HostLost { host, services, unreached: now.since(since) }, out);
+            self.record_of_host(*first, id, Event::HostLost { host, services, unreached: now.since(since) }, out);
         }
     }
 
@@ -143,12 +141,12 @@ impl Policy {
         let first = self.services.iter().flatten().find(|service| service.spec.host == host && !service.leaving);
         if let Some(first) = first.filter(|_| loss.told) {
             let lasted = loss.back.unwrap_or(self.now.mono).since(loss.since);
-            self.tell_of_host(first.id, loss.id, Event::HostBack { host, lasted }, out);
+            self.record_of_host(first.id, loss.id, Event::HostBack { host, lasted }, out);
         }
     }
 
-    /// Tells of it under the name of the host's first service.
-    fn tell_of_host(&self, first: ServiceId, incident: IncidentId, event: Event, out: &mut Vec<Action>) {
+    /// A record of it, under the name of the host's first service.
+    fn record_of_host(&self, first: ServiceId, incident: IncidentId, event: Event, out: &mut Vec<Action>) {
         out.push(Action::Record(Record { now: self.now, service: first, incident: Some(incident), event }));
     }
 }

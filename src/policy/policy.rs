@@ -12,7 +12,7 @@ use crate::input::{CheckResult, EngineHealth, Input, Order, State};
 use crate::maintenance::of_everything;
 use crate::memory::{Memory, Restored};
 use crate::needs::Graph;
-use crate::record::{Health, Hold};
+use crate::record::Health;
 use crate::review::Observation;
 use crate::rollout::Rollout;
 use crate::service::{Cadence, Doing, Service};

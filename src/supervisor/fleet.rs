@@ -12,7 +12,7 @@ use iaso_policy::id::{CheckId, HostId, Identity, Instance, ServiceId};
 use iaso_policy::input::{EngineHealth, Sight, State, Witness};
 use iaso_policy::time::{Mono, Now};
 
-use super::container::{Known, estimate, health_at_start, is_alive, leads_to_the_engine, state_of};
+use super::container::{Known, estimate, health_at_start, is_alive, state_of};
 use crate::config::validated::{Config, Service};
 use crate::config::watch::{self, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
@@ -422,33 +422,11 @@ impl Fleet {
             self.push_sight(service, &event.container, state_of(state, Witness::Event), received, news);
         }
     }
-
-    /// Tells the policy of a container as a list or a look showed it.
-    fn tell(&self, service: ServiceId, id: &ContainerId, state: ContainerState, began: Mono, news: &mut News) {
-        let watched = &self.services[service.0 as usize];
-        let Some(known) = self.known(watched.host).get(id) else { return };
-        if watched.container.as_ref() == Some(id) {
-            let address = &self.config.hosts[usize::from(watched.host.0)].address;
-            let is_own =
-                self.own.as_ref() == Some(id) || leads_to_the_engine(address, &known.detail, self.own_on(watched.host));
-            news.inputs.push(Input::Described { service, container: known.describe(is_own) });
-        }
-        self.push_sight(service, id, state_of(state, Witness::Look), began, news);
-    }
-
-    fn push_sight(&self, service: ServiceId, id: &ContainerId, state: State, began: Mono, news: &mut News) {
-        let watched = &self.services[service.0 as usize];
-        let Some(known) = self.known(watched.host).get(id) else { return };
-        if watched.container.as_ref() == Some(id) {
-            let sight = Sight { instance: known.instance(), began, since: known.since, state };
-            news.inputs.push(Input::Seen { service, sight });
-            news.replan.push(service);
-        }
-    }
 }
 
 mod names;
 mod oom;
 mod reload;
+mod telling;
 #[cfg(test)]
 mod tests;

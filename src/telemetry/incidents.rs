@@ -5,7 +5,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iaso_policy::id::{Identity, IncidentId};
+use iaso_policy::id::Identity;
 use iaso_policy::record::Ending;
 use iaso_policy::time::{Now, Wall};
 use jiff::Timestamp;
@@ -133,9 +133,13 @@ pub struct Seen {
 pub fn list_json(snapshot: &Snapshot, page: &Page, limit: usize, now: Now) -> serde_json::Value {
     let Page { outages, within } = page;
     let shown = &outages[..outages.len().min(limit)];
+    let told = |outage: &Outage| {
+        let parts = within.iter().filter(|(root, _)| *root == outage.id).map(|(_, part)| part);
+        incident(snapshot, outage, &self::parts(snapshot, parts), None, now)
+    };
     let list = Incidents {
         at: time(now.wall),
-        incidents: shown.iter().map(|outage| incident(snapshot, outage, within, None, now)).collect(),
+        incidents: shown.iter().map(told).collect(),
         next: shown.last().filter(|_| outages.len() > limit).map(|last| last.id.to_string()),
     };
     serde_json::to_value(list).unwrap_or_default()
@@ -161,7 +165,8 @@ pub fn account(snapshot: &Snapshot, account: &incidents::Account, now: Now) -> A
             what: logs::message(&entry),
         }
     });
-    let incident = incident(snapshot, outage, within, Some(&subject.checks), now);
+    let parts = parts(snapshot, within.iter());
+    let incident = incident(snapshot, outage, &parts, Some(&subject.checks), now);
     let well_again = matches!(outage.closed, Some((_, Ending::Healed | Ending::Recovered)));
     Account {
         identity: outage.identity.to_string(),
@@ -169,17 +174,11 @@ pub fn account(snapshot: &Snapshot, account: &incidents::Account, now: Now) -> A
         incident,
         evidence: evidence.iter().map(seen).collect(),
         timeline: moments.collect(),
-        parts: parts(snapshot, outage.id, within),
+        parts,
     }
 }
 
-fn incident(
-    snapshot: &Snapshot,
-    outage: &Outage,
-    within: &[Outage],
-    checks: Option<&[Arc<str>]>,
-    now: Now,
-) -> Incident {
+fn incident(snapshot: &Snapshot, outage: &Outage, parts: &[Part], checks: Option<&[Arc<str>]>, now: Now) -> Incident {
     let service = find(snapshot, &outage.identity);
     let names: Vec<Arc<str>> = match (checks, service) {
         (Some(names), _) => names.to_vec(),
@@ -203,20 +202,19 @@ fn incident(
         failed: outage.failed,
         acknowledged: outage.acknowledged.map(|by| time(by.since.wall)),
         part_of: outage.root.map(|root| root.to_string()),
-        affected: affected(&parts(snapshot, outage.id, within)),
+        affected: affected(parts),
     }
 }
 
 /// The outages that are, or were, part of one.
-fn parts(snapshot: &Snapshot, root: IncidentId, within: &[Outage]) -> Vec<Part> {
-    let parts = within.iter().filter(|part| part.root == Some(root));
+fn parts<'a>(snapshot: &Snapshot, within: impl Iterator<Item = &'a Outage>) -> Vec<Part> {
     let part = |part: &Outage| Part {
         service: name(snapshot, &part.identity),
         incident: part.id.to_string(),
         opened: time(part.opened.wall),
         ending: part.closed.map(|(_, ending)| ending.name().to_owned()),
     };
-    parts.map(part).collect()
+    within.map(part).collect()
 }
 
 /// Who was affected, each once.

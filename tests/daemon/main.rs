@@ -6,9 +6,9 @@ mod alerts;
 #[path = "../support/authority.rs"]
 mod authority;
 mod autoheal;
+mod bad_input;
 #[path = "../support/cable.rs"]
 mod cable;
-mod bad_input;
 mod certificates;
 mod checks;
 mod compose;

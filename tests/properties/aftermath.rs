@@ -36,7 +36,7 @@ fn sicken(rig: &mut Rig, which: impl Iterator<Item = u32>) {
     }
 }
 
-fn get_well(rig: &mut Rig, which: impl Iterator<Item = u32> + Clone) {
+fn get_well(rig: &mut Rig, which: &std::ops::Range<u32>) {
     for _ in 0..3 {
         for number in which.clone() {
             rig.becomes(ServiceId(number), HEALTHY);
@@ -158,7 +158,7 @@ fn who_is_well_again_by_then_is_no_storm() {
         rig.secretly(ServiceId(number), HEALTHY);
     }
     restarts(&mut rig, 12, secs(10), named);
-    get_well(&mut rig, 0..9);
+    get_well(&mut rig, &(0..9));
     rig.pass(secs(40));
     assert_eq!(touched(&rig), [9]);
     heal(&mut rig);
@@ -207,7 +207,7 @@ fn what_fails_in_step_again_and_again_puts_the_first_recovery_off_for_ten_minute
     let storm = rig.now.mono;
     // Most of them get well and fail again together, every time before it would be somebody's turn; the others stay broken.
     while touched(&rig).is_empty() {
-        get_well(&mut rig, 3..10);
+        get_well(&mut rig, &(3..10));
         sicken(&mut rig, 3..10);
         assert!(rig.now.mono.since(storm) < secs(660), "it is never anybody's turn");
     }

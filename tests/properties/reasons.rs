@@ -18,7 +18,7 @@ use iaso_policy::record::{Event, Hold};
 use iaso_policy::spec::{Budget, Condition, FleetSpec, Mode, Need, Restarts, ServiceSpec, Step};
 use jiff::tz::TimeZone;
 
-use crate::rig::{HEALTHY, RUNNING, Rig, UNHEALTHY, check, secs, spec};
+use crate::rig::{HEALTHY, HOST, RUNNING, Rig, UNHEALTHY, check, secs, spec};
 
 /// The one that is explained.
 const WEB: ServiceId = ServiceId(0);
@@ -28,7 +28,7 @@ const DB: ServiceId = ServiceId(1);
 type Story = fn() -> Rig;
 
 /// A reason that is not here fails [`every_reason_has_a_story`].
-const STORIES: [(Hold, Story); 27] = [
+const STORIES: [(Hold, Story); 29] = [
     (Hold::Dependency, what_it_needs_is_down),
     (Hold::Backoff, the_last_attempt_did_not_last),
     (Hold::Budget, its_budget_is_spent),
@@ -56,6 +56,8 @@ const STORIES: [(Hold, Story); 27] = [
     (Hold::NotPermitted, a_proxy_denies_the_step),
     (Hold::Store, a_credential_changes_while_the_store_is_down),
     (Hold::Internal, a_judge_and_the_rules_disagree),
+    (Hold::Notice, it_keeps_data_and_is_sick),
+    (Hold::DiskFull, it_keeps_data_on_a_full_disk),
 ];
 
 fn web() -> ServiceSpec {
@@ -303,6 +305,7 @@ fn a_judge_and_the_rules_disagree() -> Rig {
     rig.dies(WEB, 1);
     let refused: Vec<u8> = std::mem::take(&mut rig.violations).into_iter().map(|violation| violation.law).collect();
     assert_eq!(refused, [5]);
+    rig.judges.hear(&Input::Maintenance { service: WEB, until: None });
     rig.finish(Outcome::Refused);
     rig
 }
@@ -370,6 +373,25 @@ fn every_reason_is_named_by_explain_where_it_holds() {
         assert!(rig.records.iter().any(|record| record.service == WEB && says(record.event) == Some(reason)), "{name}");
         assert!(rig.operations.iter().filter(|operation| operation.service == WEB).count() <= 1, "{name}");
     }
+}
+
+fn keeping_data() -> ServiceSpec {
+    let mut web = ServiceSpec { stateful: true, ..web() };
+    web.recovery.notice = secs(60);
+    web
+}
+
+fn it_keeps_data_and_is_sick() -> Rig {
+    let mut rig = running(keeping_data());
+    rig.becomes(WEB, UNHEALTHY);
+    rig
+}
+
+fn it_keeps_data_on_a_full_disk() -> Rig {
+    let mut rig = running(keeping_data());
+    rig.step(Input::Disk { host: HOST, full: true });
+    rig.dies(WEB, 1);
+    rig
 }
 
 #[test]

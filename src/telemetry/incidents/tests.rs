@@ -148,7 +148,7 @@ fn a_list_tells_what_goes_on_and_that_there_is_more() {
     let mut picture = snapshot();
     let web = broken("web", Trouble::EngineUnhealthy);
     let (identity, api) = (web.identity.clone(), service("api"));
-    let within = vec![part(&api.identity, 0xcd), part(&api.identity, 0xce)];
+    let within = [0xcd, 0xce].map(|id| (INCIDENT, part(&api.identity, id))).to_vec();
     picture.services = vec![api.into(), web.into()];
     let mut open = outage(&identity);
     (open.closed, open.lasted, open.trouble) = (None, None, Trouble::Exited { code: 7 });
