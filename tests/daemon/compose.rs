@@ -79,7 +79,8 @@ fn what_compose_2_tells_is_waited_for() {
     // Nobody watches the job, and the engine knows how it ended.
     until("only the job is waited for", || {
         let said = daemon.explain(&api_service);
-        (said.contains("dependency") && !said.contains("It waits for")).then_some(())
+        let names = |name: &str| said.contains(&format!("It waits for {name}"));
+        (said.contains("dependency") && names(&job) && !names(&db_service)).then_some(())
     });
     daemon.until_event(&page_service, "incident_closed", Some("healed"));
     assert_eq!(begun(&daemon), [&*db_service, &page_service]);

@@ -112,10 +112,14 @@ fn none_is_found_in_anything_that_it_says_or_leaves() {
     let user = format!("--label=iaso.check.user.url=http://me:{SECRET}-userinfo@{{address}}/");
     let label = format!("--label=traefik.http.middlewares.auth.basicauth.users={SECRET}-users");
     site.patient("web", &["--network=none", &env, &label], &[]);
-    // Its argument is wrong, so that it ends at once with the secret in its log.
-    let order = format!("--{SECRET}-argument");
+    // It ends at once, with the secret in its log, where it is named as one: a bare word that looks like any other is kept.
+    let says = format!("opened with password {SECRET}-argument");
     let slow = "--label=iaso.recovery.verify_stable=30s";
-    site.patient("leaving", &["--network=none", slow, &env, &header, &user, &label], &[&order]);
+    site.patient(
+        "leaving",
+        &["--network=none", slow, &env, &header, &user, &label],
+        &["--says", &says, "--exit-after", "1ms:2"],
+    );
     daemon.until_event(&leaving, "quarantined", None);
     daemon.until_event("web", "held", Some("never_succeeded"));
     target.behave(Manner::Sick("token=s3cret-0f-a-test-sick"));
@@ -140,12 +144,17 @@ fn none_is_found_in_anything_that_it_says_or_leaves() {
         ("explain leaving", daemon.explain(&leaving)),
         ("status", home.iaso(&["status", "--output", "json"]).out),
         ("status for people", home.iaso(&["status"]).out),
+        ("the outages", home.iaso(&["incidents", "--output", "json"]).out),
         ("a check of the configuration", command(&["check"])),
         ("a probe by hand", command(&["probe", "web"])),
         ("a refused configuration", format!("{refused:?}")),
         ("a replayed night", replayed.out + &replayed.err),
         ("its command line", fs::read_to_string(format!("/proc/{}/cmdline", daemon.pid())).unwrap()),
     ];
+    let outage = daemon.until_event(&leaving, "incident_opened", None)["incident"].as_str().unwrap().to_owned();
+    let told = home.iaso(&["incidents", &outage]).out;
+    assert!(told.contains("a line is kept back"), "{told}");
+    said.push(("an outage", told));
     for path in ["/health", "/api/v1/services", "/api/v1/services/web", &format!("/api/v1/services/{leaving}")] {
         let mut stream = UnixStream::connect(home.socket()).unwrap();
         write!(stream, "GET {path}?key={SECRET}-asked HTTP/1.1\r\nhost: iaso\r\nconnection: close\r\n\r\n").unwrap();
