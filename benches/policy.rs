@@ -52,6 +52,7 @@ impl Fleet {
                 one_off: false,
                 healthcheck: None,
                 stop_grace: None,
+                stop_signal: 15,
             };
             fleet.step(Input::Define { service, spec: Box::new(spec) });
             fleet.step(Input::Host { host, link: HostLink::Up { engine_started: false } });

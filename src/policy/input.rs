@@ -209,6 +209,8 @@ pub struct Container {
     pub healthcheck: Option<Duration>,
     /// Its own stop grace, where it names one.
     pub stop_grace: Option<Duration>,
+    /// The signal that asks it to stop, by number.
+    pub stop_signal: u8,
 }
 
 /// The engine's own restart policy.

@@ -230,7 +230,10 @@ impl Service {
                 Doing::Resolving { .. } => attempt.begun + ENGINE_FIRST,
                 Doing::Operating(_) | Doing::Nothing => attempt.backstop,
             };
-            let sends = stops(attempt.step) || matches!(attempt.step, Step::Signal(_));
+            let sends = match attempt.step {
+                Step::Signal(number) => self.container.is_none_or(|container| container.stop_signal == number),
+                step => stops(step),
+            };
             attempt.instance == instance && sends && at < sent_until
         });
         by_attempt || self.own_stop.is_some_and(|(life, ended)| life == instance && at < ended + ENGINE_FIRST)

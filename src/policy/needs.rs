@@ -36,6 +36,8 @@ pub(crate) struct Graph {
 enum Footing {
     /// Nobody knows, or there is none. That holds nobody: one host that cannot be reached never delays another.
     Unknown,
+    /// It is just about to be told how it is: who needs it and who is needed come one after the other.
+    Unseen,
     /// It does not run, is broken or failing, or is being recovered.
     Down,
     /// It has done its work.
@@ -304,10 +306,12 @@ impl Policy {
 }
 
 impl Standing {
+    const UNSEEN: Self = Self { footing: Footing::Unseen, life: None, told: Mono(i64::MIN), free_at: None };
+
     fn meets(self, condition: Condition, now: Mono) -> bool {
         matches!(
             (self.footing, condition),
-            (Footing::Unknown | Footing::Completed, _)
+            (Footing::Unknown | Footing::Unseen | Footing::Completed, _)
                 | (Footing::Starting, Condition::Started)
                 | (Footing::Firm, Condition::Started | Condition::Healthy)
         ) || (condition != Condition::Completed && self.free_at.is_some_and(|at| at <= now))
@@ -317,15 +321,17 @@ impl Standing {
 impl Service {
     fn standing(&self, host_up: bool, now: Mono) -> Standing {
         let Some(sight) = self.sight.filter(|_| host_up) else {
-            return Standing { footing: Footing::Unknown, life: None, told: Mono(i64::MIN), free_at: None };
+            return if host_up { Standing::UNSEEN } else { Standing { footing: Footing::Unknown, ..Standing::UNSEEN } };
         };
+        // Whoever started it: what has only just begun may fail again.
+        let stable_at = sight.since + self.spec.recovery.verify_stable;
         let quiet = self.incident.is_none() && self.trouble.is_none() && matches!(self.phase, Doing::Nothing);
         let footing = match sight.state {
             State::Gone if self.change_until.is_none_or(|until| until <= now) => Footing::Unknown,
             State::Exited { code: 0, .. } if self.down == Some(Down::Completed) => Footing::Completed,
             State::Running(EngineHealth::Unhealthy) => Footing::Down,
             State::Running(_) if !quiet || self.is_failing() => Footing::Down,
-            State::Running(_) if Self::is_well(self.health) => Footing::Firm,
+            State::Running(_) if Self::is_well(self.health) && stable_at <= now => Footing::Firm,
             State::Running(_) => Footing::Starting,
             _ => Footing::Down,
         };
@@ -334,7 +340,8 @@ impl Service {
         // Checks that cannot be made say nothing, and are not waited for longer than one that can would take.
         let free_at = match sight.state {
             State::Running(EngineHealth::None | EngineHealth::Healthy) if footing == Footing::Starting => {
-                Some(sight.since + self.spec.start_period.max(self.spec.settles_within))
+                let settles = self.spec.start_period.max(self.spec.settles_within);
+                Some(if Self::is_well(self.health) { stable_at } else { stable_at.max(sight.since + settles) })
             }
             State::Gone => self.change_until,
             _ => None,

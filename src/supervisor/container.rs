@@ -75,6 +75,7 @@ impl Known {
             one_off: watch::is_one_off(&detail.labels),
             healthcheck: detail.healthcheck.map(|check| check.start_period + check.interval * check.retries),
             stop_grace: detail.stop_grace,
+            stop_signal: detail.stop_signal,
         }
     }
 }

@@ -136,6 +136,33 @@ fn healing_checks_are_asked_too_and_a_first_failure_is_enough_to_wait() {
 }
 
 #[test]
+fn whoever_started_the_root_it_is_stable_only_after_a_while() {
+    let mut rig = stack();
+    rig.stopped_by_a_person(DB);
+    rig.becomes(API, UNHEALTHY);
+    assert_eq!((touched(&rig), hold(&rig, API)), (vec![], Some((Hold::Dependency, Some(DB)))));
+    rig.starts(DB, HEALTHY);
+    rig.pass(secs(9));
+    assert_eq!((touched(&rig), hold(&rig, API)), (vec![], Some((Hold::Dependency, Some(DB)))), "it may fail again");
+    rig.pass(secs(1));
+    assert_eq!(touched(&rig), [API], "nothing has to be heard of it for that");
+    assert_eq!(rig.violations, []);
+}
+
+#[test]
+fn who_is_told_before_what_it_needs_waits_for_the_rest() {
+    let mut rig = Rig::new(FleetSpec::default());
+    rig.looks_answered = false;
+    needs(&mut rig, API, vec![need(&[DB], Condition::Healthy)]);
+    rig.step(Input::Define { service: DB, spec: Box::new(spec("db")) });
+    rig.add(API, spec("api"), RestartPolicy::No, UNHEALTHY);
+    assert_eq!((touched(&rig), hold(&rig, API)), (vec![], Some((Hold::Dependency, Some(DB)))));
+    rig.add(DB, spec("db"), RestartPolicy::No, UNHEALTHY);
+    assert_eq!(touched(&rig), [DB]);
+    assert_eq!(hold(&rig, API), Some((Hold::Dependency, Some(DB))));
+}
+
+#[test]
 fn a_condition_is_met_by_what_it_says() {
     let met = |state: State, lifecycle: Lifecycle, until: Condition| {
         let mut rig = Rig::new(FleetSpec::default());
@@ -316,6 +343,7 @@ fn what_a_person_stopped_holds_those_who_need_it_until_it_runs_well_again() {
     rig.pass(secs(3600));
     assert_eq!((touched(&rig), hold(&rig, API)), (vec![], Some((Hold::Dependency, Some(DB)))));
     rig.starts(DB, HEALTHY);
+    rig.pass(secs(10));
     assert_eq!(touched(&rig), [API]);
 }
 

@@ -143,8 +143,15 @@ impl Rig {
         self.lives += 1;
         let instance =
             Instance { container: u128::from(service.0) + 1, started: (EPOCH - 900_000 + self.lives) * 1_000_000 };
-        let container =
-            Container { instance, restart, exempt: None, one_off: false, healthcheck: None, stop_grace: None };
+        let container = Container {
+            instance,
+            restart,
+            exempt: None,
+            one_off: false,
+            healthcheck: None,
+            stop_grace: None,
+            stop_signal: 15,
+        };
         self.truth.insert(service, Truth { container, state, since: Mono(-900_000) });
         self.describe(service);
         self.look(service);

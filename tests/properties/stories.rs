@@ -760,6 +760,20 @@ fn a_person_who_stops_it_after_a_signal_step_wins() {
 }
 
 #[test]
+fn a_person_who_stops_it_during_a_signal_step_wins() {
+    for (number, expected) in [(1, Hold::OperatorStopped), (15, Hold::Backoff)] {
+        let mut laddered = spec("web");
+        laddered.recovery.ladder = vec![Step::Signal(number), Step::Restart];
+        let mut rig = Rig::with(laddered, RestartPolicy::No);
+        rig.becomes(WEB, UNHEALTHY);
+        rig.stop_signal(WEB);
+        rig.dies(WEB, 143);
+        rig.finish(Outcome::Done);
+        assert_eq!(rig.hold(), Some(expected), "only a step that sends the stop signal itself may have sent it");
+    }
+}
+
+#[test]
 fn an_open_attempt_is_resolved_by_looking() {
     // It was carried out while Iaso was away.
     let mut rig = web();

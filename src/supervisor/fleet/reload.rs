@@ -37,6 +37,12 @@ impl Fleet {
                 self.part_with(service, &mut news);
             }
         }
+        // Who there is, is known before it is decided how any of them is seen to be.
+        news.inputs.sort_by_key(|input| match input {
+            Input::Forget { .. } => 2,
+            Input::Seen { .. } => 1,
+            _ => 0,
+        });
         news
     }
 
