@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use iaso_policy::input::Exempt;
 
+pub use self::people::Deed;
 pub use self::rollouts::Change;
+pub use self::wiring::Needed;
 use super::random::Random;
-use super::script::{Ailment, ContainerScript, Cure, Lives, Manner, OnStop, RestartMode};
-use super::world::{Act, Deployment, Fault, World};
+use super::script::ContainerScript;
+use super::world::{Act, Fault, World};
 
+mod member;
+mod people;
 mod rollouts;
+mod turns;
+mod wiring;
 
 /// The port that Iaso's own checks go to.
 pub(super) const PORT: u16 = 80;
@@ -18,14 +24,16 @@ const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A fleet on one host and a timeline of what befalls engine, containers, store and Iaso itself.
+/// A fleet on one to three hosts and a timeline of what befalls engines, containers, store and Iaso itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     /// What it was drawn from.
     pub seed: u64,
     /// Its end, in virtual milliseconds.
     pub length_ms: i64,
-    /// Its containers at the beginning.
+    /// How many hosts there are.
+    pub hosts: usize,
+    /// Their containers at the beginning. No two have the same name, on whichever host.
     pub fleet: Vec<Member>,
     /// What happens, by time.
     pub timeline: Vec<Moment>,
@@ -36,6 +44,10 @@ pub struct Scenario {
 pub struct Member {
     /// The container; its labels say what the other fields say.
     pub script: ContainerScript,
+    /// Where it lives.
+    pub host: usize,
+    /// What it needs by its labels.
+    pub needs: Vec<Needed>,
     /// It was started; else only created, and Iaso must not be the first to start it.
     pub started: bool,
     /// Who was asked to heal it.
@@ -84,14 +96,30 @@ pub struct Moment {
 /// What a runner has to let happen. Spans are virtual milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// To the engine: [`World::fault`].
-    Engine(Fault),
+    /// To an engine: [`World::fault`].
+    Engine {
+        /// Which.
+        host: usize,
+        /// What.
+        fault: Fault,
+    },
     /// A person acts: [`World::person`]. It may be refused: people try things.
     Person {
         /// On the container that has this name then.
         container: String,
         /// How.
         act: Act,
+    },
+    /// A person does something to whatever Iaso has its engine change next.
+    Meet(Deed),
+    /// A calendar's window of maintenance opens.
+    Window {
+        /// For this host.
+        host: usize,
+        /// Or only for the container that had this name at the beginning, wherever it is.
+        container: Option<String>,
+        /// For so long.
+        for_ms: i64,
     },
     /// A container is made, unless its name is taken.
     Make(Box<Member>),
@@ -142,6 +170,15 @@ pub enum OrderKind {
     Pause,
     /// Take care of it again.
     Resume,
+    /// Leave it alone for so many virtual milliseconds.
+    Maintain {
+        /// How long.
+        for_ms: i64,
+    },
+    /// Its maintenance is over, by whoever it was ordered.
+    EndMaintenance,
+    /// Somebody takes care of its outage.
+    Acknowledge,
     /// Restart it now.
     Restart {
         /// Rather end an attempt in flight than be refused.
@@ -150,33 +187,40 @@ pub enum OrderKind {
 }
 
 impl Scenario {
-    /// A scenario for the seed: 3 to 20 containers, 1 to 4 hours.
+    /// A scenario for the seed: 3 to 20 containers on 1 to 3 hosts, 1 to 4 hours.
     pub fn random(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let length_ms = random.between(1..=4) * HOUR;
         let count = random.between(3..=20);
-        let fleet: Vec<Member> = (0..count).map(|n| member(&mut random, n)).collect();
+        let mut fleet: Vec<Member> = (0..count).map(|n| member::draw(&mut random, n)).collect();
+        // Each kind of thing has numbers of its own: more of one changes nothing about the others.
+        let hosts = wiring::draw(&mut Random::new(seed.rotate_left(16)), &mut fleet);
         let mut timeline = Vec::new();
         for _ in 0..random.between(0..=6 * (length_ms / HOUR)) {
             let at = random.between(SECOND..=length_ms - SECOND);
             let subject = random.pick(&fleet).clone();
-            turns(&mut random, at, &subject, &mut timeline);
+            turns::draw(&mut random, at, &subject, &mut timeline);
         }
         rollouts::draw(&mut Random::new(!seed), &fleet, length_ms, &mut timeline);
-        outages(&mut Random::new(seed.rotate_left(32)), length_ms, &mut timeline);
+        turns::outages(&mut Random::new(seed.rotate_left(32)), hosts, length_ms, &mut timeline);
+        turns::noise(&mut Random::new(seed.rotate_left(40)), hosts, length_ms, &mut timeline);
+        people::draw(&mut Random::new(seed.rotate_left(48)), &fleet, hosts, length_ms, &mut timeline);
         timeline.retain(|moment| moment.at < length_ms);
         timeline.sort_by_key(|moment| moment.at);
-        Self { seed, length_ms, fleet, timeline }
+        Self { seed, length_ms, hosts, fleet, timeline }
     }
 
-    /// The world at the scenario's beginning, what runs just started; that is no news any more.
-    pub fn world(&self) -> World {
-        let mut world = World::new(self.seed);
+    /// The world of each host at the scenario's beginning, what runs just started; that is no news any more.
+    pub fn worlds(&self) -> Vec<World> {
+        let seeds = (0..).map(|host: u64| self.seed ^ (host << 48));
+        let mut worlds: Vec<World> = seeds.take(self.hosts).map(World::new).collect();
         for member in &self.fleet {
-            member.make(&mut world);
+            member.make(&mut worlds[member.host]);
         }
-        world.advance(0, &mut Vec::new());
-        world
+        for world in &mut worlds {
+            world.advance(0, &mut Vec::new());
+        }
+        worlds
     }
 }
 
@@ -194,222 +238,20 @@ impl Member {
 }
 
 impl Turn {
-    /// Lets it happen to the world, when it is of the world; false when it is for the runner. What the engine refuses a
-    /// person counts as having happened.
-    pub fn befall(&self, world: &mut World) -> bool {
+    /// Lets it happen to the worlds, when it is of them; false when it is for the runner. What the engine refuses a person
+    /// counts as having happened.
+    pub fn befall(&self, worlds: &mut [World]) -> bool {
         match self {
-            Self::Engine(fault) => world.fault(*fault),
-            Self::Person { container, act } => drop(world.person(container, act)),
-            Self::Make(member) => member.make(world),
+            Self::Engine { host, fault } => worlds[*host].fault(*fault),
+            Self::Person { container, act } => {
+                if let Some(world) = worlds.iter_mut().find(|world| world.find(container).is_some()) {
+                    drop(world.person(container, act));
+                }
+            }
+            Self::Make(member) => member.make(&mut worlds[member.host]),
             _ => return false,
         }
         true
-    }
-}
-
-fn member(random: &mut Random, number: i64) -> Member {
-    let name = format!("c{number:02}");
-    let mut script = ContainerScript::new(&name);
-    script.start_ms = random.between(50..=2_000);
-    script.boot_ms = *random.pick(&[0, 0, 500, 8_000, 40_000]);
-    script.restart = *random.pick(&[
-        RestartMode::No,
-        RestartMode::No,
-        RestartMode::Always,
-        RestartMode::UnlessStopped,
-        RestartMode::OnFailure(0),
-        RestartMode::OnFailure(3),
-    ]);
-    script.on_stop = match random.between(0..=9) {
-        0 => OnStop::Ignores,
-        1 => OnStop::Stuck,
-        2..=4 => OnStop::Exits { code: 143, after_ms: 5 },
-        _ => OnStop::Exits { code: 0, after_ms: random.between(1..=3_000) },
-    };
-    if random.chance(20) {
-        script.stop_grace = Some(Duration::from_secs(2));
-    }
-    let healer = match random.between(0..=9) {
-        0 => Healer::Nobody,
-        1..=2 => Healer::Autoheal,
-        _ => Healer::Iaso,
-    };
-    script = match healer {
-        Healer::Iaso => script.label("iaso.enable", "true"),
-        Healer::Autoheal => script.label("autoheal", "true"),
-        Healer::Nobody => script,
-    };
-    let one_off = random.chance(5);
-    if one_off || random.chance(50) {
-        script = script.compose("shop", &name, 1);
-    }
-    if one_off {
-        script = script.label("com.docker.compose.oneoff", "True");
-    }
-    let exempt = match random.between(0..=19) {
-        0 => Some(Exempt::AutoRemove),
-        1 => Some(Exempt::Orchestrated),
-        2 => Some(Exempt::Disabled),
-        _ => None,
-    };
-    match exempt {
-        Some(Exempt::AutoRemove) => {
-            script.auto_remove = true;
-            // An engine takes no restart policy beside `--rm`.
-            script.restart = RestartMode::No;
-        }
-        Some(Exempt::Orchestrated) => script = script.label("com.docker.swarm.task.id", "task"),
-        Some(Exempt::Disabled) => {
-            script = script.label("iaso.enable", random.pick::<&str>(&["false", "0", "No", "OFF"]));
-        }
-        _ => {}
-    }
-    if random.chance(50) {
-        let interval = Duration::from_secs(*random.pick(&[2, 5, 30]));
-        script = script.healthcheck(interval, u32::try_from(random.between(1..=4)).unwrap_or(1));
-    }
-    let check = random.chance(50).then(|| OwnCheck {
-        interval: Duration::from_secs(*random.pick(&[5, 30])),
-        timeout: Duration::from_secs(5),
-        failures: u8::try_from(random.between(1..=4)).unwrap_or(1),
-        heals: random.chance(80),
-    });
-    for _ in 0..*random.pick(&[0, 0, 1, 1, 1, 2]) {
-        script.ailments.push(ailment(random));
-    }
-    if random.chance(15) {
-        script.cures.push(*random.pick(&[Cure::Signal(1), Cure::Exec]));
-        script = script.label("iaso.recovery.ladder", "signal:HUP, restart");
-    }
-    if let Some(check) = check {
-        script = script
-            .label("iaso.check.app.url", &format!("http://{{address}}:{PORT}/"))
-            .label("iaso.check.app.interval", &format!("{}s", check.interval.as_secs()))
-            .label("iaso.check.app.timeout", &format!("{}s", check.timeout.as_secs()))
-            .label("iaso.check.app.failure_threshold", &check.failures.to_string())
-            .label("iaso.check.app.on_failure", if check.heals { "heal" } else { "alert" });
-    }
-    Member { script, started: random.chance(93), healer, exempt, one_off, check }
-}
-
-fn ailment(random: &mut Random) -> Ailment {
-    let lives = match random.between(0..=9) {
-        0..=3 => Lives::First(1),
-        4..=6 => Lives::First(u32::try_from(random.between(2..=8)).unwrap_or(2)),
-        7 => Lives::After(1),
-        _ => Lives::Every,
-    };
-    let after_ms = match random.between(0..=2) {
-        0 => random.between(10..=2 * SECOND),
-        1 => random.between(2 * SECOND..=5 * MINUTE),
-        _ => random.between(5 * MINUTE..=2 * HOUR),
-    };
-    match random.between(0..=9) {
-        0..=2 => Ailment::Exits { code: *random.pick(&[1, 3, 127, 139]), after_ms, lives },
-        3 => Ailment::Exits { code: 0, after_ms, lives },
-        4 => Ailment::OutOfMemory { after_ms, lives },
-        5 => Ailment::WontStart { lives: Lives::After(u32::try_from(random.between(1..=3)).unwrap_or(1)) },
-        _ => {
-            let manner =
-                *random.pick(&[Manner::Status(500), Manner::Hangs, Manner::Refuses, Manner::Slow(20 * SECOND)]);
-            let for_ms = random.chance(30).then(|| random.between(SECOND..=20 * MINUTE));
-            Ailment::Sick { manner, after_ms, for_ms, lives }
-        }
-    }
-}
-
-/// Outages of what all containers share.
-fn outages(random: &mut Random, length_ms: i64, timeline: &mut Vec<Moment>) {
-    for _ in 0..*random.pick(&[0, 0, 1, 1, 2]) {
-        let for_ms = *random.pick(&[10 * SECOND, MINUTE, 4 * MINUTE, 20 * MINUTE]) + random.between(0..=MINUTE);
-        let turn = Turn::Engine(Fault::NothingServes { for_ms });
-        timeline.push(Moment { at: random.between(MINUTE..=length_ms), turn });
-    }
-}
-
-/// One happening with what belongs to it.
-fn turns(random: &mut Random, at: i64, member: &Member, timeline: &mut Vec<Moment>) {
-    let name = &member.script.name;
-    let mut push = |at: i64, turn: Turn| timeline.push(Moment { at, turn });
-    let person = |act: Act| Turn::Person { container: name.clone(), act };
-    let order = |order: OrderKind| Turn::Order { container: name.clone(), order };
-    let soon = at + random.between(0..=2 * MINUTE);
-    let later = at + random.between(SECOND..=30 * MINUTE);
-    match random.between(0..=18) {
-        0 | 1 => {
-            push(at, person(Act::Stop));
-            if random.chance(50) {
-                push(later, person(Act::Start));
-            }
-        }
-        2 => push(at, person(Act::Restart)),
-        3 => push(at, person(Act::Kill(*random.pick(&[9, 9, 15, 1])))),
-        4 => {
-            push(at, person(Act::Pause));
-            push(later, person(Act::Unpause));
-        }
-        5 => {
-            push(at, person(if random.chance(50) { Act::Remove } else { Act::Rename(format!("{name}-old")) }));
-            if random.chance(70) {
-                push(later, Turn::Make(Box::new(member.clone())));
-            }
-        }
-        6 | 7 => {
-            let by = *random.pick(&[Deployment::Compose1, Deployment::Compose2, Deployment::Watchtower]);
-            push(at, person(Act::Deploy(by)));
-        }
-        8 => {
-            let down_ms = random.between(100..=10 * MINUTE);
-            push(at, Turn::Engine(Fault::Shutdown { down_ms }));
-        }
-        9 => {
-            // What a person stops just before the engine does is a person's stop all the same.
-            push(at, person(Act::Stop));
-            push(soon, Turn::Engine(Fault::Shutdown { down_ms: random.between(SECOND..=MINUTE) }));
-        }
-        10 => push(at, Turn::Engine(Fault::PowerCut { down_ms: random.between(SECOND..=5 * MINUTE) })),
-        11 => push(at, Turn::Engine(Fault::Hang { for_ms: random.between(SECOND..=3 * MINUTE) })),
-        12 => {
-            push(at, Turn::Engine(Fault::LoseEvents { for_ms: 3 * MINUTE }));
-            push(soon, person(random.pick(&[Act::Stop, Act::Kill(9), Act::Restart]).clone()));
-            push(at + 3 * MINUTE, Turn::Engine(Fault::DropStreams));
-        }
-        13 => {
-            let for_ms = random.between(SECOND..=10 * MINUTE);
-            push(
-                at,
-                Turn::Engine(match random.between(0..=3) {
-                    0 => Fault::DelayEvents { by_ms: random.between(1..=20 * SECOND), for_ms },
-                    1 => Fault::RepeatEvents { for_ms },
-                    2 => Fault::SlowAnswers { by_ms: random.between(1..=20 * SECOND), for_ms },
-                    _ => Fault::DenyChanges { for_ms },
-                }),
-            );
-        }
-        14 | 15 => {
-            let down_ms = random.between(100..=2 * MINUTE);
-            let after_actions = u32::try_from(random.between(0..=30)).unwrap_or_default();
-            push(at, Turn::KillIaso { after_actions, down_ms });
-        }
-        16 => {
-            push(at, Turn::StoreRefuses { for_ms: random.between(SECOND..=20 * MINUTE) });
-            if random.chance(50) {
-                push(soon, Turn::KillIaso { after_actions: 0, down_ms: SECOND });
-            }
-        }
-        17 => push(at, Turn::WallJumps { by_ms: random.between(-48 * HOUR..=48 * HOUR) }),
-        _ => match random.between(0..=3) {
-            3 => {
-                push(at, Turn::Reload { discovery: false });
-                push(if random.chance(50) { soon } else { later }, Turn::Reload { discovery: true });
-            }
-            0 => {
-                push(at, order(OrderKind::Pause));
-                push(later, order(OrderKind::Resume));
-            }
-            1 => push(at, order(OrderKind::Restart { now: random.chance(50) })),
-            _ => push(at, Turn::StopIaso { down_ms: random.between(100..=5 * MINUTE) }),
-        },
     }
 }
 
@@ -419,29 +261,40 @@ mod tests {
 
     use super::*;
     use crate::engine::{Change, EventAction};
+    use crate::sim::script::OnStop;
     use crate::sim::world::{Happening, Ticket, WorldEvent};
 
-    /// Runs the scenario's engine and people, with a healer that restarts something at random every ten seconds.
-    fn run(scenario: &Scenario) -> (World, Vec<WorldEvent>, BTreeMap<Ticket, u128>) {
-        let (mut world, mut out, mut asked) = (scenario.world(), Vec::new(), BTreeMap::new());
+    /// A host, what it told, and what was asked of it and not answered.
+    struct Ran {
+        world: World,
+        events: Vec<WorldEvent>,
+        asked: BTreeMap<Ticket, u128>,
+    }
+
+    /// Runs the scenario's engines and people, with a healer that restarts something at random every ten seconds.
+    fn run(scenario: &Scenario) -> Vec<Ran> {
+        let mut worlds = scenario.worlds();
         let mut random = Random::new(!scenario.seed);
         let mut turns = scenario.timeline.iter().peekable();
         let mut at = 0;
+        let (mut events, mut asked) = (vec![Vec::new(); scenario.hosts], vec![BTreeMap::new(); scenario.hosts]);
         while at < scenario.length_ms {
             while let Some(moment) = turns.next_if(|moment| moment.at <= at) {
-                moment.turn.befall(&mut world);
+                moment.turn.befall(&mut worlds);
             }
-            let ids = world.ids();
-            if !ids.is_empty() {
-                let change = random.pick(&[Change::Restart, Change::Start, Change::Signal(1), Change::Stop]).clone();
-                let id = *random.pick(&ids);
-                asked.insert(world.begin_change(id, &change, None), id);
+            for (world, asked) in worlds.iter_mut().zip(&mut asked) {
+                let ids = world.ids();
+                if !ids.is_empty() {
+                    let changes = [Change::Restart, Change::Start, Change::Signal(1), Change::Stop];
+                    let (change, id) = (random.pick(&changes).clone(), *random.pick(&ids));
+                    asked.insert(world.begin_change(id, &change, None), id);
+                }
             }
             at = (at + 10 * SECOND).min(turns.peek().map_or(i64::MAX, |moment| moment.at));
-            world.advance(at, &mut out);
+            worlds.iter_mut().zip(&mut events).for_each(|(world, events)| world.advance(at, events));
         }
-        world.advance(at + HOUR, &mut out);
-        (world, out, asked)
+        worlds.iter_mut().zip(&mut events).for_each(|(world, events)| world.advance(at + HOUR, events));
+        worlds.into_iter().zip(events).zip(asked).map(|((world, events), asked)| Ran { world, events, asked }).collect()
     }
 
     #[test]
@@ -449,9 +302,9 @@ mod tests {
         for seed in 0..5 {
             let scenario = Scenario::random(seed);
             assert_eq!(scenario, Scenario::random(seed));
-            let (world, events, _) = run(&scenario);
-            let (again, events_again, _) = run(&scenario);
-            assert!(events == events_again && world.list() == again.list(), "seed {seed}");
+            for (ran, again) in run(&scenario).into_iter().zip(run(&scenario)) {
+                assert!(ran.events == again.events && ran.world.list() == again.world.list(), "seed {seed}");
+            }
             assert_ne!(scenario.fleet, Scenario::random(seed + 1).fleet);
         }
     }
@@ -467,20 +320,27 @@ mod tests {
             for member in &scenario.fleet {
                 seen.insert(format!("{:?} {:?}", member.healer, member.exempt.is_some()));
                 seen.extend(member.exempt.map(|exempt| format!("{exempt:?}")));
+                seen.insert(format!("host{}", member.host));
+                seen.extend(member.needs.iter().map(|need| format!("{:?}{}", need.until, need.counts)));
+                seen.extend(member.script.relies_on.iter().map(|on| format!("reconnects{}", on.reconnects)));
                 seen.extend(member.script.ailments.iter().map(|ailment| first_words(format!("{ailment:?}"))));
             }
             for moment in &scenario.timeline {
                 seen.insert(match &moment.turn {
-                    Turn::Engine(fault) => first_words(format!("{fault:?}")),
+                    Turn::Engine { fault, .. } => first_words(format!("{fault:?}")),
                     Turn::Person { act, .. } => first_words(format!("{act:?}")),
+                    Turn::Order { order, .. } => first_words(format!("Order{order:?}")),
+                    Turn::Meet(deed) => first_words(format!("{deed:?}")),
                     turn => first_words(format!("{turn:?}")),
                 });
             }
         }
         for expected in
             "AutoRemove Orchestrated Disabled Exits OutOfMemory Sick WontStart Start Stop Restart Kill Pause Unpause \
-            Remove Rename Make Deploy Shutdown PowerCut Hang DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
-            DenyChanges Order KillIaso StopIaso StoreRefuses Reload WallJumps RollOut Undo"
+            Remove Rename Make Deploy Shutdown PowerCut Hang CutOff DropStreams LoseEvents DelayEvents RepeatEvents SlowAnswers \
+            DenyChanges Noise OrderPause OrderResume OrderRestart OrderMaintain OrderEndMaintenance OrderAcknowledge Before \
+            During Window KillIaso StopIaso StoreRefuses Reload WallJumps RollOut Undo host0 host2 Startedtrue \
+            Healthytrue Healthyfalse Completedtrue reconnectstrue reconnectsfalse"
                 .split_whitespace()
         {
             assert!(seen.contains(expected), "{expected} in {seen:?}");
@@ -492,17 +352,18 @@ mod tests {
     fn changes_are_answered_once() {
         for seed in 0..60 {
             let scenario = Scenario::random(seed);
-            let (world, events, mut asked) = run(&scenario);
-            for event in events {
-                if let Happening::Answered { ticket, .. } = event.what {
-                    assert!(asked.remove(&ticket).is_some(), "seed {seed}, {} ms: {ticket:?} answered again", event.at);
+            for Ran { world, events, mut asked } in run(&scenario) {
+                for WorldEvent { at, what } in events {
+                    if let Happening::Answered { ticket, .. } = what {
+                        assert!(asked.remove(&ticket).is_some(), "seed {seed}, {at} ms: {ticket:?} answered again");
+                    }
                 }
-            }
-            for (ticket, id) in asked {
-                let name = world.inspect(id).unwrap().name;
-                let stuck =
-                    scenario.fleet.iter().any(|m| name.contains(&m.script.name) && m.script.on_stop == OnStop::Stuck);
-                assert!(stuck, "seed {seed}: {ticket:?} to {name} was never answered");
+                for (ticket, id) in asked {
+                    let name = world.inspect(id).unwrap().name;
+                    let is_it = |m: &&Member| name.contains(&m.script.name);
+                    let stuck = scenario.fleet.iter().filter(is_it).any(|m| m.script.on_stop == OnStop::Stuck);
+                    assert!(stuck, "seed {seed}: {ticket:?} to {name} was never answered");
+                }
             }
         }
     }
@@ -515,40 +376,44 @@ mod tests {
             let unheard = |turn: &Turn| {
                 matches!(
                     turn,
-                    Turn::Engine(
-                        Fault::LoseEvents { .. }
+                    Turn::Engine {
+                        fault: Fault::LoseEvents { .. }
                             | Fault::RepeatEvents { .. }
                             | Fault::DelayEvents { .. }
+                            | Fault::Noise { .. }
                             | Fault::PowerCut { .. }
-                            | Fault::Shutdown { .. }
-                    )
+                            | Fault::Shutdown { .. },
+                        ..
+                    }
                 )
             };
             scenario.timeline.retain(|moment| !unheard(&moment.turn));
-            let (world, events, _) = run(&scenario);
-            let beginning = scenario.world();
-            let mut alive: BTreeMap<u128, bool> =
-                beginning.ids().into_iter().map(|id| (id, beginning.truth(id).unwrap().running)).collect();
-            for WorldEvent { at, what } in events {
-                match what {
-                    Happening::Event(event) => {
-                        let id = event.container.short();
-                        let was = alive.get(&id).copied();
-                        let possible = match event.action {
-                            EventAction::Create => alive.insert(id, false).is_none(),
-                            EventAction::Start => alive.insert(id, true) == Some(false),
-                            EventAction::Die(_) => alive.insert(id, false) == Some(true),
-                            EventAction::Destroy => alive.remove(&id) == Some(false),
-                            EventAction::Stop | EventAction::Rename => was.is_some(),
-                            _ => was == Some(true),
-                        };
-                        assert!(possible, "seed {seed}, {at} ms: {:?} of {:?} cannot be", event.action, event.name);
-                    }
-                    Happening::Answered { .. } | Happening::StreamsEnded | Happening::EngineUp => {}
-                }
+            for (ran, beginning) in run(&scenario).into_iter().zip(scenario.worlds()) {
+                let alive = lives(seed, &beginning, &ran.events);
+                let living = ran.world.ids().into_iter().filter(|id| ran.world.truth(*id).unwrap().running).count();
+                assert_eq!(living, alive.values().filter(|alive| **alive).count(), "seed {seed}");
             }
-            let living = world.ids().into_iter().filter(|id| world.truth(*id).unwrap().running).count();
-            assert_eq!(living, alive.values().filter(|alive| **alive).count(), "seed {seed}");
         }
+    }
+
+    /// Who lives after all that was told.
+    fn lives(seed: u64, beginning: &World, events: &[WorldEvent]) -> BTreeMap<u128, bool> {
+        let mut alive: BTreeMap<u128, bool> =
+            beginning.ids().into_iter().map(|id| (id, beginning.truth(id).unwrap().running)).collect();
+        for WorldEvent { at, what } in events {
+            let Happening::Event(event) = what else { continue };
+            let id = event.container.short();
+            let was = alive.get(&id).copied();
+            let possible = match event.action {
+                EventAction::Create => alive.insert(id, false).is_none(),
+                EventAction::Start => alive.insert(id, true) == Some(false),
+                EventAction::Die(_) => alive.insert(id, false) == Some(true),
+                EventAction::Destroy => alive.remove(&id) == Some(false),
+                EventAction::Stop | EventAction::Rename => was.is_some(),
+                _ => was == Some(true),
+            };
+            assert!(possible, "seed {seed}, {at} ms: {:?} of {:?} cannot be", event.action, event.name);
+        }
+        alive
     }
 }

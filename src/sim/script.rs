@@ -44,6 +44,8 @@ pub struct ContainerScript {
     pub ailments: Vec<Ailment>,
     /// What makes a sick program well without a restart.
     pub cures: Vec<Cure>,
+    /// What it cannot serve without: it answers 503 then. Never in a circle.
+    pub relies_on: Vec<Reliance>,
     /// A secret of its environment that its log and its answers give away; Iaso must never repeat it.
     pub secret: String,
 }
@@ -69,6 +71,7 @@ impl ContainerScript {
             published: false,
             ailments: Vec::new(),
             cures: Vec::new(),
+            relies_on: Vec::new(),
             secret: format!("planted-secret-of-{name}"),
         }
     }
@@ -240,6 +243,15 @@ pub enum Cure {
     Signal(u8),
     /// Any command run in it.
     Exec,
+}
+
+/// Another container that a program needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reliance {
+    /// Its name.
+    pub on: String,
+    /// Once that one serves again it does, too; else only a life that began later does.
+    pub reconnects: bool,
 }
 
 /// What a probe of a container meets.

@@ -10,7 +10,7 @@ pub(crate) mod container;
 mod disks;
 pub(crate) mod fleet;
 mod hearing;
-mod needs;
+pub(crate) mod needs;
 mod operations;
 mod picture;
 pub(crate) mod plan;
@@ -53,7 +53,7 @@ use calendars::Calendars;
 use disks::Disks;
 use fleet::Fleet;
 use hearing::next_update;
-use needs::{Files, Needs};
+use needs::Needs;
 pub(crate) use operations::change_of;
 use operations::{Operations, Returned, is_charge_of};
 use picture::{CheckNews, Picture};
@@ -181,7 +181,7 @@ impl Supervisor {
             delivered: ports.delivered,
             replies: HashMap::new(),
             orders_taken: 0,
-            needs: Needs::new(Files::new(ports.tasks.clone())),
+            needs: Needs::new(ports.tasks.clone()),
             listeners: ports.listeners,
             snapshots: ports.snapshots,
             picture,

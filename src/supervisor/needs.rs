@@ -14,15 +14,16 @@ use iaso_policy::spec::{Condition, Need, Restarts};
 
 use self::circles::break_up;
 use self::directory::{Directory, Found};
-pub(super) use self::files::{Files, FilesRead};
+use self::files::{Files, FilesRead};
 use super::Supervisor;
 use super::container::Known;
 use super::fleet::{Fleet, Watched};
 use crate::config::{depends, watch};
 use crate::engine::ContainerState;
+use crate::system::tasks::Tasks;
 
 /// What was told of needs.
-pub(super) struct Needs {
+pub(crate) struct Needs {
     /// The files of Compose projects.
     pub(super) files: Files,
     /// What each service needs, as the policy has it.
@@ -64,14 +65,44 @@ enum By {
 }
 
 impl Needs {
-    pub(super) const fn new(files: Files) -> Self {
+    /// Nothing was told yet. Files of Compose projects are read in `tasks`, where containers name any.
+    pub(crate) fn new(tasks: Tasks) -> Self {
         Self {
-            files,
+            files: Files::new(tasks),
             told: BTreeMap::new(),
             circles: BTreeSet::new(),
             unwatched: BTreeMap::new(),
             unknown: BTreeSet::new(),
         }
+    }
+
+    /// What the policy is to be told: what has changed in who needs whom.
+    pub(crate) fn news(&mut self, fleet: &Fleet) -> Vec<Input> {
+        self.files.keep_up(fleet);
+        let Wiring { needs: mut news, circles, unwatched, unknown } = wiring(fleet, &self.files);
+        for circle in circles.difference(&self.circles) {
+            let names = circle.iter().filter_map(|id| Some(&*fleet.service(*id)?.subject.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            tracing::warn!("labels say that these need each other in a circle, which does not count: {names}");
+        }
+        for (service, name) in unknown.difference(&self.unknown) {
+            let service = fleet.service(*service).map(|watched| &*watched.subject.name);
+            tracing::warn!(
+                service,
+                "its label iaso.depends_on names `{name}`, and nothing on its host goes by that name: it waits for nobody"
+            );
+        }
+        (self.circles, self.unwatched, self.unknown) = (circles, unwatched, unknown);
+        for (service, known) in &self.told {
+            match news.get(service) {
+                Some(needs) if needs == known => drop(news.remove(service)),
+                Some(_) => {}
+                None if known.is_empty() => {}
+                None => drop(news.insert(*service, Vec::new())),
+            }
+        }
+        self.told.extend(news.iter().map(|(service, needs)| (*service, needs.clone())));
+        news.into_iter().map(|(service, needs)| Input::Needs { service, needs }).collect()
     }
 
     /// The containers that nobody watches and that a service waits for, directly or through what it needs.
@@ -96,32 +127,8 @@ impl Supervisor {
 
     /// Tells the policy what has changed in who needs whom.
     pub(super) fn tell_needs(&mut self) {
-        self.needs.files.keep_up(&self.fleet);
-        let Wiring { needs: mut news, circles, unwatched, unknown } = wiring(&self.fleet, &self.needs.files);
-        for circle in circles.difference(&self.needs.circles) {
-            let names = circle.iter().filter_map(|id| Some(&*self.fleet.service(*id)?.subject.name));
-            let names = names.collect::<Vec<_>>().join(", ");
-            tracing::warn!("labels say that these need each other in a circle, which does not count: {names}");
-        }
-        for (service, name) in unknown.difference(&self.needs.unknown) {
-            let service = self.fleet.service(*service).map(|watched| &*watched.subject.name);
-            tracing::warn!(
-                service,
-                "its label iaso.depends_on names `{name}`, and nothing on its host goes by that name: it waits for nobody"
-            );
-        }
-        (self.needs.circles, self.needs.unwatched, self.needs.unknown) = (circles, unwatched, unknown);
-        for (service, known) in &self.needs.told {
-            match news.get(service) {
-                Some(needs) if needs == known => drop(news.remove(service)),
-                Some(_) => {}
-                None if known.is_empty() => {}
-                None => drop(news.insert(*service, Vec::new())),
-            }
-        }
-        for (service, needs) in news {
-            self.needs.told.insert(service, needs.clone());
-            self.step(Input::Needs { service, needs });
+        for input in self.needs.news(&self.fleet) {
+            self.step(input);
         }
     }
 }

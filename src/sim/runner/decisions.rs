@@ -1,5 +1,6 @@
 //! What the policy decides is judged, kept, and carried out in the simulated world.
 
+use super::life::Due;
 use super::*;
 
 impl Runner<'_> {
@@ -44,10 +45,10 @@ impl Runner<'_> {
             Action::Operate(ref operation) => self.operate(operation),
             Action::Look { service } => {
                 let began = self.now().mono;
-                let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(service));
-                let container = watched.and_then(|watched| watched.container.clone());
-                if let (Reach::After(ms), Some(container)) = (self.world.reach(), container) {
-                    self.plan(ms.max(1), Due::Looked(container, began));
+                let Some(watched) = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(service)) else { return };
+                let (host, container) = (usize::from(watched.host.0), watched.container.clone());
+                if let (Reach::After(ms), Some(container)) = (self.worlds[host].reach(), container) {
+                    self.plan(ms.max(1), Due::Looked(host, container, began));
                 }
             }
             Action::Probe { service, .. } => self.probe(service, None),
@@ -59,7 +60,13 @@ impl Runner<'_> {
                 self.plan(millis(every), Due::Probe(service, plan));
             }
             Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
-            Action::Announce(ref alert) => self.plan(DELIVERED_AFTER, Due::Delivered(alert.service, alert.key)),
+            Action::Announce(ref alert) => {
+                let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(alert.service));
+                if let Some((watched, container)) = watched.and_then(|it| Some((it, it.container.as_ref()?.short()))) {
+                    self.books.announced(&self.worlds[usize::from(watched.host.0)], container, alert);
+                }
+                self.plan(DELIVERED_AFTER, Due::Delivered(alert.service, alert.key));
+            }
             Action::Answer { .. } => {}
         }
     }
@@ -68,10 +75,17 @@ impl Runner<'_> {
         self.report.healed +=
             u64::from(matches!(record.event, Event::Ended { verdict: iaso_policy::record::Verdict::Healed, .. }));
         self.report.storms += u64::from(matches!(record.event, Event::StormBegan { .. }));
+        if let Event::Held { reason, .. } = record.event {
+            self.report.behind += u64::from(reason == Hold::Dependency);
+            self.report.planned += u64::from(reason == Hold::PlannedChange);
+            self.report.maintained += u64::from(reason == Hold::Maintenance);
+            self.judge_hold(record.service, reason);
+        }
+        self.report.joined += u64::from(matches!(record.event, Event::Joined { .. }));
         if !record.event.is_durable() {
             return;
         }
-        let refused = self.store.refuses_until > self.world.now();
+        let refused = self.store.refuses_until > self.at();
         match &mut self.iaso {
             Some(iaso) if refused || !iaso.store_up => iaso.backlog.push(record),
             _ => self.keep(&record),
@@ -81,6 +95,9 @@ impl Runner<'_> {
     pub(super) fn keep(&mut self, record: &Record) {
         let watched = self.iaso.as_ref().and_then(|iaso| iaso.fleet.service(record.service));
         let Some(identity) = watched.map(|watched| watched.subject.identity.clone()) else { return };
+        if let Event::Delivered { key } = record.event {
+            self.books.taking_kept(key);
+        }
         self.store.last = Some(record.now);
         self.store.memories.entry(identity.clone()).or_insert_with(|| Memory::new(identity)).apply(record);
     }
@@ -88,7 +105,8 @@ impl Runner<'_> {
     /// First the charge, then a look, then the call.
     pub(super) fn operate(&mut self, operation: &Operation) {
         let Operation { service, attempt, .. } = *operation;
-        let refused = self.store.refuses_until > self.world.now();
+        let refused = self.store.refuses_until > self.at();
+        self.books.begun(usize::from(operation.host.0), attempt);
         let Some(iaso) = &mut self.iaso else { return };
         let Some(watched) = iaso.fleet.service(service) else { return };
         if operation.charge == Charge::Stored && refused {
@@ -98,28 +116,39 @@ impl Runner<'_> {
         let known = iaso.fleet.container_of(watched);
         let known = known.filter(|known| known.detail.id.short() == operation.instance.container);
         let target = known.map(|known| (known.detail.id.short(), known.expected(operation.instance)));
+        let host = usize::from(watched.host.0);
         let spec = watched.spec();
+        let maintained = self.windows.until(watched, self.worlds[host].now()).is_some();
         let change = change_of(operation.step, &watched.service.recovery.commands);
         let (Some((id, expected)), Some(change)) = (target, change) else {
             return self.answer(operation, Outcome::Moot, 1);
         };
-        match self.world.reach() {
+        let meeting = self.meetings.pop_front();
+        if let Some(deed @ Deed::Before(_)) = &meeting
+            && let Some(name) = self.worlds[host].inspect(id).map(|detail| detail.name)
+        {
+            self.meet(&name, deed.clone());
+        }
+        match self.worlds[host].reach() {
             Reach::Refused => return self.answer(operation, Outcome::Unreachable, 1),
             Reach::Hangs => return self.answer(operation, Outcome::TimedOut, millis(bound(operation))),
             Reach::After(_) => {}
         }
-        let Some(detail) = self.world.inspect(id) else { return self.answer(operation, Outcome::NotFound, 1) };
+        let Some(detail) = self.worlds[host].inspect(id) else { return self.answer(operation, Outcome::NotFound, 1) };
         if let Some(obstacle) = obstacle(&detail, expected, &change) {
             return self.answer(operation, obstacle.outcome, 1);
         }
-        self.books.call(&self.world, &detail, operation, &spec);
+        self.books.call(&self.worlds[host], host, &detail, operation, &spec, maintained);
         self.report.operations += 1;
         self.report.for_credentials += u64::from(matches!(operation.cause, Cause::Credential { .. }));
-        let ticket = self.world.begin_change(id, &change, operation.stop_grace);
+        let ticket = self.worlds[host].begin_change(id, &change, operation.stop_grace);
         if let Some(iaso) = &mut self.iaso {
-            iaso.calls.insert(ticket, (service, attempt));
+            iaso.calls.insert((host, ticket), (service, attempt));
         }
-        self.plan(millis(bound(operation)), Due::TimesOut(ticket));
+        self.plan(millis(bound(operation)), Due::TimesOut(host, ticket));
+        if let Some(deed) = meeting {
+            self.plan_meeting(detail.name, deed);
+        }
     }
 
     pub(super) fn answer(&mut self, operation: &Operation, outcome: Outcome, after: i64) {

@@ -5,6 +5,7 @@ use iaso_policy::id::CredentialKey;
 use iaso_policy::input::RolloutStep;
 use iaso_policy::spec::{Budget, Step};
 
+use super::life::Due;
 use super::*;
 use crate::sim::scenario::Change;
 
@@ -15,11 +16,12 @@ impl Runner<'_> {
     pub(super) fn roll_out(&mut self, change: &Change) {
         let Some(iaso) = &self.iaso else { return };
         self.rollouts += 1;
-        let written = EPOCH_NS + (self.world.now() - change.written_ago_ms) * 1_000_000;
+        let written = EPOCH_NS + (self.at() - change.written_ago_ms) * 1_000_000;
         let step = if change.signal { Step::Signal(1) } else { Step::Restart };
         let steps = change.users.iter().filter_map(|name| {
-            let detail = self.world.inspect(self.world.find(name)?)?;
-            let known = iaso.fleet.known(HOST).get(&detail.id)?;
+            let (host, id) = self.find(name)?;
+            let detail = self.worlds[host].inspect(id)?;
+            let known = iaso.fleet.known(id_of(host)).get(&detail.id)?;
             Some(RolloutStep { service: known.service?, step, has_it: known.instance().started > written })
         });
         let input = Input::RollOut {
@@ -35,7 +37,7 @@ impl Runner<'_> {
 
     pub(super) fn rolled_out(&mut self, rollout: RolloutId, undo: bool, result: RolloutResult) {
         if !matches!(result, RolloutResult::Refused(_)) {
-            self.books.rolled_out(self.world.now(), rollout, undo);
+            self.books.rolled_out(self.at(), rollout, undo);
         }
         match result {
             RolloutResult::Done if undo => self.report.undone += 1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use iaso_policy::input::EngineHealth;
 
+use super::operations::Kind;
 use super::{Due, Exit, Operation, Power, Truth, World};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EventAction};
 use crate::sim::script::{Ailment, ContainerScript, Manner, ProbeResult, RestartMode};
@@ -40,6 +41,8 @@ pub(super) struct Container {
     oom_killed: bool,
     health: EngineHealth,
     failures: u32,
+    was_unhealthy: bool,
+    changed_ms: i64,
     /// A cure has worked in this life.
     cured: bool,
     policy_wait_ms: i64,
@@ -79,6 +82,8 @@ impl Container {
             oom_killed: false,
             health: EngineHealth::None,
             failures: 0,
+            was_unhealthy: false,
+            changed_ms: 0,
             cured: false,
             policy_wait_ms: 0,
             frozen: Vec::new(),
@@ -155,14 +160,30 @@ impl Container {
         }
     }
 
-    pub(super) fn truth(&self, now: i64) -> Truth {
+    pub(super) fn is_younger_than(&self, other: &Self) -> bool {
+        self.started > other.started
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase, now: i64) {
+        (self.phase, self.changed_ms) = (phase, now);
+    }
+
+    /// As far as it can be told without the others.
+    pub(super) fn truth(&self) -> Truth {
+        let replaces = |operation: &Operation| matches!(operation.kind, Kind::Replace(_));
         Truth {
             running: self.alive(),
             paused: self.phase == Phase::Paused,
-            serves: self.probe(now, self.script.port).passes(Duration::from_secs(5)),
+            serves: false,
             busy: self.running.is_some(),
             stopped_by_person: self.stopped_by_person,
+            replaced: self.running.iter().chain(&self.waiting).any(replaces),
             lives: self.life,
+            since: self.started_ms,
+            changed: self.changed_ms,
+            health: self.health,
+            was_unhealthy: self.was_unhealthy,
+            exited: if let Phase::Exited(code) = self.phase { Some(code) } else { None },
             changes: self.changes,
         }
     }
@@ -189,10 +210,10 @@ impl World {
         let Some(c) = self.containers.get_mut(&id) else { return };
         c.life += 1;
         c.starts += 1;
-        c.phase = Phase::Running;
+        c.set_phase(Phase::Running, now);
         (c.started_ms, c.started) = (now, stamp);
-        (c.oom_killed, c.cured, c.failures) = (false, false, 0);
-        c.stopped_on_request = false;
+        (c.oom_killed, c.cured, c.failures, c.was_unhealthy) = (false, false, 0, false);
+        (c.stopped_on_request, c.stopped_by_person) = (false, false);
         c.frozen.clear();
         c.health = if c.script.healthcheck.is_some() { EngineHealth::Starting } else { EngineHealth::None };
         let life = c.life;
@@ -221,6 +242,7 @@ impl World {
 
     /// A process ends, by itself or because it was told to.
     pub(super) fn exit(&mut self, id: u128, life: u32, exit: Exit) {
+        let now = self.now;
         let Some(c) = self.containers.get_mut(&id) else { return };
         if c.life != life || !c.alive() {
             return;
@@ -229,7 +251,7 @@ impl World {
             c.frozen.push(exit);
             return;
         }
-        c.phase = Phase::Exited(exit.code);
+        c.set_phase(Phase::Exited(exit.code), now);
         c.oom_killed = exit.oom;
         if exit.oom {
             self.emit(id, EventAction::Oom);
@@ -287,10 +309,10 @@ impl World {
 
     /// All processes end without a trace: the machine lost its power.
     pub(super) fn everything_dies(&mut self) {
-        let finished = self.stamp();
+        let (now, finished) = (self.now, self.stamp());
         for c in self.containers.values_mut() {
             if c.alive() {
-                c.phase = Phase::Exited(255);
+                c.set_phase(Phase::Exited(255), now);
                 c.finished = finished;
             } else if let Phase::Waiting(code) = c.phase {
                 c.phase = Phase::Exited(code);
@@ -305,8 +327,9 @@ impl World {
     }
 
     pub(super) fn thaw_process(&mut self, id: u128) {
+        let now = self.now;
         let Some(c) = self.containers.get_mut(&id) else { return };
-        c.phase = Phase::Running;
+        c.set_phase(Phase::Running, now);
         let (life, ends) = (c.life, std::mem::take(&mut c.frozen));
         self.emit(id, EventAction::Unpause);
         for exit in ends {
@@ -348,7 +371,7 @@ impl World {
         } else if !forgiven {
             c.failures += 1;
             if c.failures >= check.retries {
-                c.health = EngineHealth::Unhealthy;
+                (c.health, c.was_unhealthy) = (EngineHealth::Unhealthy, true);
             }
         }
         let after = c.health;

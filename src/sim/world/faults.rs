@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::operations::{Kind, Operation};
 use super::{Due, Happening, Phase, Ticket, World};
 use crate::engine::{Change, EngineEvent};
+use crate::sim::random::Random;
 
 /// From an engine's start until it answers; its restart policies are carried out meanwhile.
 const ENGINE_START_MS: i64 = 1_000;
@@ -46,6 +47,19 @@ pub enum Fault {
         /// For so long.
         for_ms: i64,
     },
+    /// Of a hundred events so many are lost for good, so many come twice, and so many come late and hold up those behind them.
+    Noise {
+        /// Lost.
+        lost: u8,
+        /// Twice.
+        twice: u8,
+        /// Late.
+        late: u8,
+        /// By so much.
+        by_ms: i64,
+        /// For so long.
+        for_ms: i64,
+    },
     /// Lists, inspections and the answers to changes come late.
     SlowAnswers {
         /// By so much.
@@ -55,6 +69,11 @@ pub enum Fault {
     },
     /// What all containers share is away, the network or a disk say: none of them serves, whatever is done to it.
     NothingServes {
+        /// For so long.
+        for_ms: i64,
+    },
+    /// The way to it is cut: nobody hears of it or reaches it, while it goes on by itself.
+    CutOff {
         /// For so long.
         for_ms: i64,
     },
@@ -87,7 +106,7 @@ pub(super) enum Power {
     Starting,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Faults {
     pub(super) power: Power,
     pub(super) hangs: bool,
@@ -101,15 +120,48 @@ pub(super) struct Faults {
     slow: (i64, i64),
     deny_until: i64,
     nothing_serves_until: i64,
+    cut_until: i64,
+    noise: Noise,
+    chance: Random,
+}
+
+/// Of a hundred events.
+#[derive(Debug, Clone, Copy, Default)]
+struct Noise {
+    lost: u8,
+    twice: u8,
+    late: u8,
+    by_ms: i64,
+    until: i64,
 }
 
 impl Faults {
-    pub(super) fn loses(&self, now: i64) -> bool {
-        now < self.lose_until
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            power: Power::On,
+            hangs: false,
+            parked: Vec::new(),
+            thaws_at: 0,
+            down_ms: 0,
+            lose_until: 0,
+            repeat_until: 0,
+            delay: (0, 0),
+            slow: (0, 0),
+            deny_until: 0,
+            nothing_serves_until: 0,
+            cut_until: 0,
+            noise: Noise::default(),
+            chance: Random::new(!seed),
+        }
     }
 
-    pub(super) fn repeats(&self, now: i64) -> bool {
-        now < self.repeat_until
+    /// Whether an event of this moment is lost. Each of these three draws anew whenever it is asked.
+    pub(super) fn loses(&mut self, now: i64) -> bool {
+        now < self.lose_until || now < self.noise.until && self.chance.chance(self.noise.lost.into())
+    }
+
+    pub(super) fn repeats(&mut self, now: i64) -> bool {
+        now < self.repeat_until || now < self.noise.until && self.chance.chance(self.noise.twice.into())
     }
 
     pub(super) fn lets_serve(&self, now: i64) -> bool {
@@ -120,8 +172,10 @@ impl Faults {
         now < self.deny_until
     }
 
-    pub(super) fn event_delay(&self, now: i64) -> i64 {
-        if now < self.delay.1 { self.delay.0 } else { 0 }
+    pub(super) fn event_delay(&mut self, now: i64) -> i64 {
+        let usual = if now < self.delay.1 { self.delay.0 } else { 0 };
+        let is_late = now < self.noise.until && self.chance.chance(self.noise.late.into());
+        usual + if is_late { self.noise.by_ms } else { 0 }
     }
 
     pub(super) fn answer_delay(&self, now: i64) -> i64 {
@@ -142,6 +196,13 @@ impl World {
             Fault::NothingServes { for_ms } => self.faults.nothing_serves_until = now + for_ms,
             Fault::DelayEvents { by_ms, for_ms } => self.faults.delay = (by_ms, now + for_ms),
             Fault::RepeatEvents { for_ms } => self.faults.repeat_until = now + for_ms,
+            Fault::CutOff { for_ms } => {
+                self.faults.cut_until = now + for_ms;
+                self.drop_streams();
+            }
+            Fault::Noise { lost, twice, late, by_ms, for_ms } => {
+                self.faults.noise = Noise { lost, twice, late, by_ms, until: now.saturating_add(for_ms) };
+            }
             Fault::SlowAnswers { by_ms, for_ms } => self.faults.slow = (by_ms, now + for_ms),
             Fault::DenyChanges { for_ms } => self.faults.deny_until = now + for_ms,
         }
@@ -150,10 +211,26 @@ impl World {
     /// How a question asked now would fare. [`World::list`] and its like answer whatever this says: they are the truth.
     pub fn reach(&self) -> Reach {
         match self.faults.power {
+            Power::On if self.is_cut_off() => Reach::Refused,
             Power::On if self.faults.hangs => Reach::Hangs,
             Power::On => Reach::After(self.faults.answer_delay(self.now)),
             Power::Stopping | Power::Off | Power::Starting => Reach::Refused,
         }
+    }
+
+    /// Answers to what was asked of it reach nobody now.
+    pub fn is_cut_off(&self) -> bool {
+        self.now < self.faults.cut_until
+    }
+
+    /// It does what people on its own machine ask.
+    pub fn heeds_people(&self) -> bool {
+        self.faults.power == Power::On && !self.faults.hangs
+    }
+
+    /// What all its containers share is away.
+    pub fn nothing_serves(&self) -> bool {
+        !self.faults.lets_serve(self.now)
     }
 
     fn shut_down(&mut self, down_ms: i64) {

@@ -11,6 +11,9 @@ mod person;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use iaso_policy::input::EngineHealth;
 
 use crate::engine::{Changed, ContainerDetail, ContainerId, EngineError, EngineEvent, EventAction};
 use crate::sim::random::Random;
@@ -48,6 +51,7 @@ pub struct World {
     /// No event is delivered before this moment: delays never change the order.
     last_delivery: i64,
     tickets: u64,
+    events_lost: u64,
     faults: Faults,
 }
 
@@ -93,10 +97,22 @@ pub struct Truth {
     pub serves: bool,
     /// The engine is at work on it: whatever else is asked for waits, and no event tells of it.
     pub busy: bool,
-    /// A person stopped or killed it and nobody but Iaso has started it since.
+    /// A person stopped or killed it, or is about to, and nobody has started it since.
     pub stopped_by_person: bool,
+    /// A tool is at work on replacing it.
+    pub replaced: bool,
     /// Starts so far, failed ones included.
     pub lives: u32,
+    /// When its newest life began that did not fail.
+    pub since: i64,
+    /// When it was last seen to begin or end running, freeze or thaw by whoever could see everything.
+    pub changed: i64,
+    /// What its HEALTHCHECK says.
+    pub health: EngineHealth,
+    /// Its HEALTHCHECK has found it unhealthy in this life.
+    pub was_unhealthy: bool,
+    /// Its exit code, where it has exited and nobody is about to start it.
+    pub exited: Option<i32>,
     /// Changes asked for through [`World::begin_change`] that the engine took up.
     pub changes: u32,
 }
@@ -155,7 +171,8 @@ impl World {
             ring: VecDeque::new(),
             last_delivery: 0,
             tickets: 0,
-            faults: Faults::default(),
+            events_lost: 0,
+            faults: Faults::new(seed),
         }
     }
 
@@ -232,7 +249,30 @@ impl World {
     /// What a probe meets that begins now.
     pub fn probe(&self, container: u128, port: u16) -> ProbeResult {
         let known = self.containers.get(&container).filter(|_| self.faults.lets_serve(self.now));
-        known.map_or(ProbeResult::Refused, |c| c.probe(self.now, port))
+        known.map_or(ProbeResult::Refused, |c| self.ask(c, port))
+    }
+
+    /// What the program answers, and what it needs makes of that.
+    fn ask(&self, container: &Container, port: u16) -> ProbeResult {
+        match container.probe(self.now, port) {
+            ProbeResult::Answered { status: 200..=299, after_ms, body } if self.is_let_down(container) => {
+                ProbeResult::Answered { status: 503, after_ms, body }
+            }
+            answer => answer,
+        }
+    }
+
+    fn is_let_down(&self, container: &Container) -> bool {
+        container.script.relies_on.iter().any(|reliance| {
+            let needed = self.containers.values().find(|c| c.name == reliance.on);
+            needed
+                .is_none_or(|needed| !self.serves(needed) || !reliance.reconnects && needed.is_younger_than(container))
+        })
+    }
+
+    /// It answers as a healthy one does, whatever all share.
+    fn serves(&self, container: &Container) -> bool {
+        self.ask(container, container.script.port).passes(Duration::from_secs(5))
     }
 
     /// What a container was made to be; none when there is none.
@@ -242,7 +282,7 @@ impl World {
 
     /// How a container really is; none when there is none.
     pub fn truth(&self, container: u128) -> Option<Truth> {
-        self.containers.get(&container).map(|c| c.truth(self.now))
+        self.containers.get(&container).map(|c| Truth { serves: self.serves(c), ..c.truth() })
     }
 
     /// The last `lines` lines of a container's output: one for each start, the planted secret in it.
@@ -257,6 +297,16 @@ impl World {
     /// The events that the engine still keeps from `since` on (nanoseconds on its clock): at most 256.
     pub fn events_since(&self, since: i64) -> Vec<EngineEvent> {
         self.ring.iter().filter(|event| event.time >= since).cloned().collect()
+    }
+
+    /// How many events nobody was told of.
+    pub fn events_lost(&self) -> u64 {
+        self.events_lost
+    }
+
+    /// Every container's short id and name, by id.
+    pub fn names(&self) -> impl Iterator<Item = (u128, &str)> {
+        self.containers.iter().map(|(id, c)| (*id, &*c.name))
     }
 
     fn carry_out(&mut self, due: Due) {
@@ -306,14 +356,16 @@ impl World {
         let (name, labels) = (Some(container.name.clone()), container.script.labels.clone());
         let event = EngineEvent { container: container.id.clone(), name, labels, time, action };
         if self.faults.loses(self.now) {
+            self.events_lost += 1;
             return;
         }
+        let repeats = self.faults.repeats(self.now);
         let arrives = self.last_delivery.max(self.now + self.faults.event_delay(self.now));
-        if arrives == self.now && !self.faults.repeats(self.now) {
+        if arrives == self.now && !repeats {
             self.deliver(event);
             return;
         }
-        if self.faults.repeats(self.now) {
+        if repeats {
             self.at(arrives + 1, Due::Deliver(event.clone()));
         }
         self.last_delivery = arrives;

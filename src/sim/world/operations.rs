@@ -198,7 +198,7 @@ impl World {
             let message = format!("{program:?}: no such file or directory");
             return Err(EngineError::CannotExecute { code: 127, message });
         }
-        let ends_well = program == "true" || (program != "false" && container.truth(self.now).serves);
+        let ends_well = program == "true" || (program != "false" && self.serves(container));
         Ok(ExecOutput { code: i64::from(!ends_well), output: format!("{}\n", command.join(" ")) })
     }
 
@@ -236,6 +236,7 @@ impl World {
         let Some(c) = self.containers.get(&id) else { return };
         let Some(kind) = c.running.as_ref().map(|operation| operation.kind.clone()) else { return };
         let auto_remove = c.script.auto_remove;
+        let by_person = c.running.as_ref().is_some_and(|operation| operation.ticket.is_none());
         match kind {
             Kind::Restart => self.start(id),
             Kind::Replace(replacement) => self.replace(id, replacement),
@@ -244,6 +245,9 @@ impl World {
                 self.shut_down_when_all_stopped();
             }
             _ => {
+                if let Some(c) = self.containers.get_mut(&id).filter(|_| by_person) {
+                    c.stopped_by_person = true;
+                }
                 self.conclude(id, Ok(Changed::Done));
                 if auto_remove {
                     self.destroy(id);

@@ -1,7 +1,7 @@
 //! What people and their tools do to containers behind Iaso's back.
 
 use super::operations::{Kind, Operation};
-use super::{Due, Phase, Power, World};
+use super::{Due, Phase, World};
 use crate::engine::{EngineError, EventAction};
 use crate::sim::script::OnStop;
 
@@ -54,7 +54,7 @@ impl World {
     /// What the engine tells at once: it is down or hangs ([`EngineError::Unreachable`]), there is no such container, or
     /// its state forbids it.
     pub fn person(&mut self, name: &str, act: &Act) -> Result<(), EngineError> {
-        if self.faults.power != Power::On || self.faults.hangs {
+        if !self.heeds_people() {
             return Err(super::operations::unreachable_engine());
         }
         let id = self.find(name).ok_or(EngineError::NotFound)?;
@@ -91,11 +91,12 @@ impl World {
     }
 
     fn pause(&mut self, id: u128) -> Result<(), EngineError> {
+        let now = self.now;
         let c = self.containers.get_mut(&id).ok_or(EngineError::NotFound)?;
         if c.phase != Phase::Running {
             return Err(EngineError::Conflict("the container is not running".to_owned()));
         }
-        c.phase = Phase::Paused;
+        c.set_phase(Phase::Paused, now);
         self.emit(id, EventAction::Pause);
         Ok(())
     }

@@ -4,7 +4,7 @@ use iaso_policy::input::EngineHealth;
 
 use super::*;
 use crate::engine::{Change, ContainerState};
-use crate::sim::script::{Ailment, Cure, Lives, Manner, OnStop, RestartMode};
+use crate::sim::script::{Ailment, Cure, Lives, Manner, OnStop, Reliance, RestartMode};
 
 use EventAction::{Create, Destroy, Die, Health, Kill, Oom, Pause, Rename, Restart, Start, Stop, Unpause};
 
@@ -87,9 +87,13 @@ fn what_is_stopped_is_started_by_a_restart_and_stopping_it_again_changes_nothing
     assert_eq!((actions(&events), answers(&events)[0].1.clone()), (vec![], Ok(Changed::Already)));
     world.begin_change(id, &Change::Restart, None);
     assert_eq!(actions(&run(&mut world, 1_000)), [Start, Restart]);
-    assert!(world.truth(id).unwrap().stopped_by_person, "only a person takes a stop back");
+    assert!(!world.truth(id).unwrap().stopped_by_person, "it runs, whoever wanted that");
+    // A stop that comes while it is being restarted holds all the same.
+    world.begin_change(id, &Change::Restart, None);
+    world.person("web", &Act::Stop).unwrap();
+    assert_eq!(actions(&run(&mut world, 2_000)), [Kill(15), Die(0), Stop, Start, Restart, Kill(15), Die(0), Stop]);
+    assert!(world.truth(id).unwrap().stopped_by_person);
     world.person("web", &Act::Restart).unwrap();
-    assert!(!world.truth(id).unwrap().stopped_by_person);
     run(&mut world, 1_000);
     world.begin_change(id, &Change::Start, None);
     assert_eq!(answers(&run(&mut world, 1_000))[0].1, Ok(Changed::Already));
@@ -469,4 +473,66 @@ fn an_ailment_can_come_later() {
     world.begin_change(id, &Change::Start, None);
     run(&mut world, 60_000);
     assert!(world.truth(id).unwrap().serves);
+}
+
+#[test]
+fn of_many_events_some_are_lost_some_come_twice_and_some_late() {
+    let noise = |lost, twice, late| Fault::Noise { lost, twice, late, by_ms: 700, for_ms: 1_000_000 };
+    let told = |fault: Fault| {
+        let (mut world, _) = world_with(ContainerScript::new("web"));
+        world.fault(fault);
+        let mut heard = 0;
+        for at in 0..100 {
+            world.person("web", if at % 2 == 0 { &Act::Pause } else { &Act::Unpause }).unwrap();
+            heard += run(&mut world, 1_000).len();
+        }
+        (heard, world.events_lost())
+    };
+    assert_eq!(told(noise(0, 0, 0)), (100, 0));
+    let (heard, lost) = told(noise(30, 0, 0));
+    assert!((10..60).contains(&lost) && heard + usize::try_from(lost).unwrap() == 100, "{lost} lost, {heard} heard");
+    assert!((110..160).contains(&told(noise(0, 30, 0)).0));
+    let (mut world, _) = world_with(ContainerScript::new("web"));
+    world.fault(noise(0, 0, 100));
+    world.person("web", &Act::Pause).unwrap();
+    world.person("web", &Act::Unpause).unwrap();
+    assert_eq!(run(&mut world, 699), []);
+    assert_eq!(actions(&run(&mut world, 1_000)), [Pause, Unpause], "in order");
+}
+
+#[test]
+fn who_is_cut_off_goes_on_by_itself() {
+    let (mut world, id) = world_with(ContainerScript::new("job").ailment(exits(3, 5_000, Lives::Every)));
+    world.fault(Fault::CutOff { for_ms: 10_000 });
+    assert_eq!(run(&mut world, 1).iter().map(|e| &e.what).collect::<Vec<_>>(), [&Happening::StreamsEnded]);
+    assert_eq!((world.reach(), world.is_cut_off()), (Reach::Refused, true));
+    assert_eq!(world.person("job", &Act::Pause), Ok(()));
+    assert_eq!(world.person("job", &Act::Unpause), Ok(()));
+    run(&mut world, 9_999);
+    assert_eq!((world.reach(), state(&world, id)), (Reach::After(0), ContainerState::Exited(3)));
+}
+
+#[test]
+fn who_relies_on_another_fails_with_it() {
+    let relies = |reconnects| vec![Reliance { on: "db".to_owned(), reconnects }];
+    let mut world = World::new(1);
+    let db = world.add(ContainerScript::new("db")).short();
+    let [patient, stubborn] = [("patient", true), ("stubborn", false)].map(|(name, reconnects)| {
+        let mut script = ContainerScript::new(name);
+        script.relies_on = relies(reconnects);
+        world.add(script).short()
+    });
+    let serve = |world: &World| [db, patient, stubborn].map(|id| world.truth(id).unwrap().serves);
+    run(&mut world, 1_000);
+    assert_eq!(serve(&world), [true; 3]);
+    world.person("db", &Act::Stop).unwrap();
+    run(&mut world, 1_000);
+    assert_eq!(serve(&world), [false; 3]);
+    assert!(matches!(world.probe(patient, 80), ProbeResult::Answered { status: 503, .. }));
+    world.person("db", &Act::Start).unwrap();
+    run(&mut world, 1_000);
+    assert_eq!(serve(&world), [true, true, false], "one does not connect again by itself");
+    world.begin_change(stubborn, &Change::Restart, None);
+    run(&mut world, 1_000);
+    assert_eq!(serve(&world), [true; 3]);
 }

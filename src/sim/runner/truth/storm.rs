@@ -1,0 +1,117 @@
+//! Law 6 by the world's truth: when what all containers of a host share is away, and so many fail of it that it can be known,
+//! none is recovered before the cause is gone or five minutes have passed; then one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iaso_policy::input::EngineHealth;
+
+use super::{Books, is_asked_for, is_disabled};
+use crate::sim::world::{Fault, Truth, World};
+
+/// So many at least, so close together. One more is asked for here than by the rule, which may know one of them to be in an older
+/// outage.
+const MIN: usize = 5;
+const WINDOW: i64 = 60_000;
+/// How long nothing is recovered; less by the window in which Iaso may have begun to count.
+const WAIT: i64 = 300_000 - WINDOW;
+/// Nobody is found to be healed sooner after a recovery began: two of them that follow each other are so far apart.
+const APART: i64 = 10_000;
+
+/// What all share is away.
+#[derive(Debug)]
+pub(super) struct CommonCause {
+    began: i64,
+    until: i64,
+    /// Who needs nobody, was well until then, and may be seen to fail.
+    well: BTreeSet<u128>,
+    /// Who else is watched there.
+    others: BTreeSet<u128>,
+    /// When Iaso was told of the first failure of each.
+    failed: BTreeMap<u128, i64>,
+    /// When enough was told.
+    known: Option<i64>,
+    /// When the newest recovery began since then.
+    recovered: Option<i64>,
+}
+
+impl Books {
+    /// How many common causes could be known.
+    pub(in super::super) const fn common_causes(&self) -> u64 {
+        self.common_causes
+    }
+
+    /// Hears what befalls an engine. Storms do not outlive Iaso: what begins while it is away is not judged.
+    pub(in super::super) fn befalls(
+        &mut self,
+        world: &World,
+        host: usize,
+        fault: Fault,
+        is_watching: bool,
+        operating: &[u128],
+    ) {
+        let Fault::NothingServes { for_ms } = fault else { return };
+        let now = world.now();
+        if !is_watching || self.causes[host].as_ref().is_some_and(|cause| cause.until > now) {
+            return;
+        }
+        let watched = |id: &u128| {
+            let detail = world.inspect(*id);
+            detail.is_some_and(|detail| is_asked_for(&detail) && !is_disabled(&detail))
+        };
+        let (well, others) = world.ids().into_iter().filter(watched).partition(|id| {
+            !operating.contains(id) && self.needs_nobody(world, *id) && self.is_known_to_be_well(world, *id)
+        });
+        let (failed, known, recovered) = (BTreeMap::new(), None, None);
+        self.causes[host] =
+            Some(CommonCause { began: now, until: now + for_ms, well, others, failed, known, recovered });
+    }
+
+    fn needs_nobody(&self, world: &World, id: u128) -> bool {
+        let needs = world.script(id).and_then(|script| self.needs.get(&script.name));
+        needs.is_some_and(Vec::is_empty)
+    }
+
+    fn is_known_to_be_well(&self, world: &World, id: u128) -> bool {
+        let Some((truth, told)) = world.truth(id).zip(self.told.get(&id)) else { return false };
+        let is_checked = truth.health == EngineHealth::Healthy || told.probe == Some((truth.lives, true));
+        // Iaso has seen it well for so long that an outage before this is over.
+        let is_over = told.failed_at.is_none_or(|at| world.now() - at >= 2 * WINDOW);
+        is_over
+            && truth.serves
+            && is_checked
+            && !told.unhealthy
+            && told.failing_since.is_none()
+            && told.knows_life(&truth)
+    }
+
+    /// Iaso was told that a container fails.
+    pub(super) fn fails(&mut self, world: &World, host: usize, id: u128, since: i64) {
+        let now = world.now();
+        let Some(cause) = self.causes[host].as_mut().filter(|cause| now < cause.until) else { return };
+        if since < cause.began || !cause.well.contains(&id) {
+            return;
+        }
+        cause.failed.entry(id).or_insert(since);
+        let recent = cause.failed.values().filter(|at| now - **at < WINDOW).count();
+        let all = cause.well.iter().chain(&cause.others);
+        // What waits for its engine to start it again is none of those that are stopped.
+        let is_up = |truth: Truth| truth.running || (truth.lives > 0 && truth.exited.is_none());
+        let counts = |id: &&u128| cause.failed.contains_key(*id) || world.truth(**id).is_some_and(is_up);
+        let of = all.filter(counts).count();
+        if cause.known.is_none() && recent > MIN && 2 * (recent - 1) > of {
+            cause.known = Some(now);
+            self.common_causes += 1;
+        }
+    }
+
+    pub(super) fn amid_the_storm(&mut self, at: i64, host: usize) -> Option<String> {
+        let cause = self.causes[host].as_mut().filter(|cause| at < cause.until)?;
+        let known = cause.known?;
+        let before = cause.recovered.replace(at);
+        if at < known + WAIT {
+            return Some(format!("what all share there is away, as was known at {known} ms"));
+        }
+        let too_close = before.is_some_and(|before| at - before < APART);
+        too_close.then(|| format!("another was recovered at {before:?} ms in the same storm"))
+    }
+}
