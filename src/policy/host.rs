@@ -100,6 +100,7 @@ impl Policy {
         for id in self.ids(|service| service.spec.host == host) {
             if self.graph.is_needed(id) {
                 self.shared.moved.insert(id);
+                self.shared.moves += 1;
             }
             self.with(id, out, |service, turn| {
                 if let Some(at) = engine_went_down {

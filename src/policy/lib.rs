@@ -39,6 +39,7 @@ mod storm;
 pub mod time;
 mod turn;
 pub mod view;
+mod weather;
 
 pub use action::Action;
 pub use input::Input;

@@ -71,6 +71,8 @@ struct Walk {
     broken: Vec<ServiceId>,
     /// What is met as far as it was last seen before the outage began.
     stale: BTreeSet<ServiceId>,
+    /// Before then time alone changes nothing of what is barred.
+    turns_at: Option<Mono>,
 }
 
 /// Why a service that could be recovered waits.
@@ -144,6 +146,8 @@ impl Policy {
             self.shared.needy.insert(service);
         }
         self.graph.set(service, needs);
+        self.stands_otherwise(service);
+        self.be_unsure_of(service);
         if self.graph.is_needed(service) {
             self.shared.moved.insert(service);
         }
@@ -172,6 +176,7 @@ impl Policy {
                     self.compare_lives(follower, out);
                 }
                 for dependent in self.graph.dependents(id) {
+                    self.be_unsure_of(dependent);
                     let waits = |service: &Service| service.hold.is_some_and(|hold| hold.reason == Hold::Dependency);
                     if self.service(dependent).is_some_and(waits) {
                         self.shared.unsorted.insert(dependent);
@@ -194,9 +199,11 @@ impl Policy {
         if service.next_step() == Some(Step::Stop) {
             return None;
         }
-        match &self.shared.hosts[usize::from(service.spec.host.0)].storm {
-            Some(storm) if storm.holds(self.now.mono).is_some() => return None,
-            None if self.is_brewing(service.spec.host) => {
+        let host = service.spec.host;
+        let storm = self.shared.hosts[usize::from(host.0)].storm.as_ref();
+        match storm.map(|storm| storm.holds(self.now.mono).is_some()) {
+            Some(true) => return None,
+            None if self.is_brewing(host) => {
                 let until = Some(self.now.mono + self.shared.fleet.failing_interval);
                 return Some(Barrier { reason: Hold::MassFailure, behind: None, until });
             }
@@ -238,13 +245,21 @@ impl Policy {
         (until > now).then_some((Some(behind), Some(until)))
     }
 
-    /// Whether something that a service needs, directly or through others, is down or has failed too.
-    pub(crate) fn is_dragged_down(&self, id: ServiceId, failed: &BTreeMap<ServiceId, Mono>) -> bool {
-        if self.graph.of(id).is_empty() {
-            return false;
+    /// Whether something that a service needs, directly or through others, is down or has failed too, as `failed` tells; and
+    /// until when time alone changes nothing of it.
+    pub(crate) fn is_dragged_down(&self, id: ServiceId, failed: impl Fn(ServiceId) -> bool) -> (bool, Option<Mono>) {
+        let direct = self.graph.of(id);
+        if direct.iter().flat_map(|need| &need.on).any(|needed| *needed != id && failed(*needed)) {
+            return (true, None);
         }
-        let needed = self.graph.everything_needed(id);
-        needed.iter().any(|needed| failed.contains_key(needed)) || self.walk(id, Mono(i64::MIN)).is_barred
+        if direct.is_empty() {
+            return (false, None);
+        }
+        if self.graph.everything_needed(id).into_iter().any(failed) {
+            return (true, None);
+        }
+        let Walk { is_barred, turns_at, .. } = self.walk(id, Mono(i64::MIN));
+        (is_barred, turns_at)
     }
 
     /// What a service needs, directly or through others, and is broken so that a need is not met: the root of it first.
@@ -259,10 +274,15 @@ impl Policy {
         let (mut walked, mut stale, mut until) = (BTreeSet::from([id]), BTreeSet::new(), None);
         let (mut is_barred, mut unmet, mut waiting) = (false, Vec::new(), BTreeSet::new());
         let mut all_broken = Vec::new();
+        let mut turns_at = None;
         let mut next = Vec::from([id]);
         while let Some(id) = next.pop() {
             for need in self.graph.of(id) {
                 let known = need.on.iter().filter_map(|needed| Some((*needed, self.standing(*needed)?)));
+                let known = known.inspect(|(_, standing)| {
+                    let turns = standing.free_at.filter(|at| *at > now);
+                    turns_at = [turns_at, turns].into_iter().flatten().min();
+                });
                 let (met, broken): (Vec<_>, Vec<_>) = known.partition(|(_, standing)| standing.meets(need.until, now));
                 let is_old = |(_, standing): &&(ServiceId, Standing)| {
                     standing.told < began && standing.footing != Footing::Unknown
@@ -284,7 +304,7 @@ impl Policy {
             }
         }
         let root = unmet.iter().find(|needed| !waiting.contains(needed)).or(unmet.first()).copied();
-        Walk { is_barred, root, until, broken: all_broken, stale }
+        Walk { is_barred, root, until, broken: all_broken, stale, turns_at }
     }
 
     /// Has a service looked at and its healing checks made, now.

@@ -74,7 +74,7 @@ impl Service {
             self.record(turn, Event::IncidentOpened { trouble });
             let now = turn.now.mono;
             if self.maintained_until(now).is_none() {
-                turn.host_mut(self.spec.host).note_failure(self.id, trouble, now);
+                turn.host_mut(self.spec.host).note_failure(self.id, trouble, !self.leaving, now);
             }
             turn.shared.stirred.insert(self.spec.host);
         }

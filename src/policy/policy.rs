@@ -64,6 +64,7 @@ impl Policy {
             unsorted: BTreeSet::new(),
             tellable: BTreeSet::new(),
             moved: BTreeSet::new(),
+            moves: 0,
             stirred: BTreeSet::new(),
             stale: 0,
         };
@@ -147,7 +148,11 @@ impl Policy {
                 });
             }
             Input::Define { service, spec } => self.define(service, spec, out),
-            Input::Forget { service } => self.with(service, out, |service, _| service.leaving = true),
+            Input::Forget { service } => self.with(service, out, |service, turn| {
+                service.leaving = true;
+                service.sky = None;
+                turn.host_mut(service.spec.host).weather.leave(service.id);
+            }),
             Input::Needs { service, needs } => self.need(service, needs, out),
             Input::Rules { fleet } => self.rule(fleet, out),
             Input::Host { host, link } => self.link(host, link, out),
@@ -203,9 +208,11 @@ impl Policy {
         let Some(service) = self.services.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
         let mut turn = Turn { now: self.now, shared: &mut self.shared, out };
         act(service, &mut turn);
+        service.show_sky(&mut turn);
         place_timer(&mut self.timers, service);
         if before.is_some() && before != self.standing(id) {
             self.shared.moved.insert(id);
+            self.shared.moves += 1;
         }
         let Some(service) = self.service(id) else { return };
         if service.leaving && !service.is_under_way() {
@@ -246,6 +253,7 @@ impl Policy {
         let memory = self.remembered.remove(&spec.identity);
         self.services[place] = Some(Box::new(Service::recalled(id, spec, memory, self.now)));
         self.recall_outage(id);
+        self.stands_otherwise(id);
         self.cover(id, out);
         self.with(id, out, |service, turn| {
             service.schedule_next(turn);
@@ -297,6 +305,7 @@ impl Policy {
             return;
         }
         self.shared.fleet = fleet;
+        self.look_up();
         for id in self.ids(|service| service.cadence != Cadence::Usual) {
             self.with(id, out, |service, turn| service.tell_cadence(turn));
         }

@@ -44,7 +44,9 @@ impl Policy {
         }
         service.close_incident(&mut turn, Ending::Gone);
         service.let_go(&mut turn);
+        self.shared.hosts[usize::from(service.spec.host.0)].weather.leave(id);
         self.remembered.insert(service.spec.identity.clone(), service.memory(self.now));
+        self.stands_otherwise(id);
     }
 }
 

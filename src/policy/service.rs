@@ -25,6 +25,7 @@ use crate::spec::{AfterGap, Lifecycle, OnFailure, ServiceSpec, Step};
 use crate::time::Mono;
 use crate::turn::Turn;
 use crate::view::{HoldView, Phase, QuarantineView};
+use crate::weather::Sky;
 
 /// Restarts by the engine's own policy are counted over this span; three or more within it are a loop.
 pub(crate) const LOOP_WINDOW: Duration = Duration::from_secs(600);
@@ -113,6 +114,8 @@ pub(crate) struct Service {
     /// Its place in the policy's timers: not later than `wanted`.
     pub(crate) timer: Option<Mono>,
     pub(crate) queued: bool,
+    /// What its host was last told of it; not that it failed.
+    pub(crate) sky: Option<Sky>,
     /// It is no longer declared, and ends with the operation under way.
     pub(crate) leaving: bool,
 }
@@ -270,6 +273,7 @@ impl Service {
             wanted: None,
             timer: None,
             queued: false,
+            sky: None,
             leaving: false,
             spec,
         }

@@ -22,12 +22,10 @@ use core::time::Duration;
 use crate::action::{Action, Cause, Trouble};
 use crate::announce::HostAlert;
 use crate::id::{HostId, ServiceId};
-use crate::input::State;
 use crate::outage::Incident;
 use crate::policy::Policy;
 use crate::record::{Event, Hold, Record, Verdict};
 use crate::service::Service;
-use crate::spec::OnFailure;
 use crate::time::Mono;
 use crate::turn::Host;
 
@@ -94,12 +92,14 @@ const fn counts(trouble: Trouble) -> bool {
 }
 
 impl Host {
-    /// An outage began.
-    pub(crate) fn note_failure(&mut self, service: ServiceId, trouble: Trouble, now: Mono) {
+    /// An outage began; `is_watched` unless the service leaves.
+    pub(crate) fn note_failure(&mut self, service: ServiceId, trouble: Trouble, is_watched: bool, now: Mono) {
         if !counts(trouble) {
             return;
         }
-        self.failures.insert(service, now);
+        if is_watched {
+            self.weather.fail(service, now);
+        }
         if let Some(storm) = &mut self.storm {
             storm.members.insert(service, now);
         }
@@ -165,7 +165,7 @@ impl Policy {
 
     /// Something has changed on a host with which a storm may begin, give way, or end.
     pub(crate) fn weigh_storm(&mut self, host: HostId, out: &mut Vec<Action>) {
-        self.forget_failures(host);
+        self.clear_weather(host);
         let was_one = self.host_slot(host).storm.is_some();
         self.strike(host, out);
         self.ease(host);
@@ -183,33 +183,10 @@ impl Policy {
         }
     }
 
-    /// What failed too long ago, or because of something else, or is not watched any more does not count.
-    fn forget_failures(&mut self, host: HostId) {
-        let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
-        let mut failures = core::mem::take(&mut self.host_slot(host).failures);
-        failures.retain(|id, at| now.since(*at) < window && self.service(*id).is_some_and(|service| !service.leaving));
-        let dragged: BTreeSet<ServiceId> =
-            failures.keys().filter(|id| self.is_dragged_down(**id, &failures)).copied().collect();
-        failures.retain(|id, _| !dragged.contains(id));
-        self.host_slot(host).failures = failures;
-    }
-
-    /// Whether so many failures on a host are a storm.
-    fn is_much(&self, host: HostId, failures: usize, failed: impl Fn(ServiceId) -> bool) -> Option<u32> {
+    /// Whether so many failures, of so many services, are a storm.
+    fn is_much(&self, (failures, of): (u32, u32)) -> bool {
         let rule = self.shared.fleet.mass_failure;
-        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-        if failures < rule.min {
-            return None;
-        }
-        let counts = |service: &&Service| {
-            let state = service.sight.map(|sight| sight.state);
-            let is_up = matches!(state, Some(State::Running(_) | State::Paused | State::Restarting));
-            let is_up = is_up && service.maintained_until(self.now.mono).is_none();
-            service.spec.host == host && !service.leaving && (is_up || failed(service.id))
-        };
-        let of = self.services.iter().flatten().map(AsRef::as_ref).filter(counts).count();
-        let of = u32::try_from(of).unwrap_or(u32::MAX);
-        (f64::from(failures) > rule.ratio * f64::from(of)).then_some(of)
+        failures >= rule.min && f64::from(failures) > rule.ratio * f64::from(of)
     }
 
     /// Begins a storm, or lets one that goes on begin anew, where much has failed since.
@@ -217,9 +194,11 @@ impl Policy {
         let (now, window) = (self.now.mono, self.shared.fleet.mass_failure.window);
         let slot = &self.shared.hosts[usize::from(host.0)];
         let since = slot.storm.as_ref().map(|storm| storm.struck);
-        let recent = slot.failures.iter().filter(|(_, at)| since.is_none_or(|since| **at > since)).count();
-        let Some(of) = self.is_much(host, recent, |id| slot.failures.contains_key(&id)) else { return };
-        let mut members = slot.failures.clone();
+        let (recent, of) = slot.weather.failed(since);
+        if !self.is_much((recent, of)) {
+            return;
+        }
+        let mut members: BTreeMap<ServiceId, Mono> = slot.weather.failures().collect();
         let before = slot.storm.as_ref().map(|storm| (storm.began, storm.idle, &storm.members));
         let (began, idle) = before.map_or((now, now), |(began, idle, _)| (began, idle));
         for service in self.services.iter().flatten().filter(|service| service.spec.host == host) {
@@ -231,8 +210,7 @@ impl Policy {
             }
         }
         let opens = (now + WAIT).min(idle + LONGEST_WAIT);
-        let failed = u32::try_from(recent).unwrap_or(u32::MAX);
-        let tells = since.is_none().then_some(Event::StormBegan { host, failed, of });
+        let tells = since.is_none().then_some(Event::StormBegan { host, failed: recent, of });
         self.begin_storm(host, Storm { began, struck: now, idle, ..Storm::of(members, opens) }, tells, out);
     }
 
@@ -247,7 +225,7 @@ impl Policy {
             return;
         };
         let slot = &self.shared.hosts[usize::from(host.0)];
-        if slot.storm.is_some() || slot.failures.get(&id).is_some_and(|at| now.since(*at) < window) {
+        if slot.storm.is_some() || slot.weather.failed_at(id).is_some_and(|at| now.since(at) < window) {
             return;
         }
         let is_open = |service: &Service| {
@@ -263,10 +241,14 @@ impl Policy {
         let end = |first: usize| open.partition_point(|(at, _)| at.since(open[first].0) < window);
         let Some(first) = (0..open.len()).max_by_key(|first| end(*first) - first) else { return };
         let members: BTreeMap<ServiceId, Mono> = open[first..end(first)].iter().map(|(at, id)| (*id, *at)).collect();
-        let own = members.keys().filter(|id| !self.is_dragged_down(**id, &members)).count();
-        let Some(of) = self.is_much(host, own, |id| members.contains_key(&id)) else { return };
+        let is_own = |id: &&ServiceId| !self.is_dragged_down(**id, |needed| members.contains_key(&needed)).0;
+        let failed = u32::try_from(members.keys().filter(is_own).count()).unwrap_or(u32::MAX);
+        self.end_maintenances(host);
+        let of = self.shared.hosts[usize::from(host.0)].weather.count_with(members.keys().copied());
+        if !self.is_much((failed, of)) {
+            return;
+        }
         let storm = Storm::of(members, open[end(first) - 1].0 + WAIT);
-        let failed = u32::try_from(own).unwrap_or(u32::MAX);
         self.begin_storm(host, storm, Some(Event::StormBegan { host, failed, of }), out);
     }
 
@@ -298,9 +280,10 @@ impl Policy {
     /// Once most of them are well again, whatever it was is gone.
     fn ease(&mut self, host: HostId) {
         let now = self.now.mono;
-        let Some(storm) = &self.shared.hosts[usize::from(host.0)].storm else { return };
+        let storm = self.shared.hosts[usize::from(host.0)].storm.as_ref();
+        let Some(storm) = storm.filter(|storm| !storm.eased) else { return };
         let well = storm.members.keys().filter(|id| self.is_out_of_trouble(**id)).count();
-        let gives_way = !storm.eased && 2 * well > storm.members.len();
+        let gives_way = 2 * well > storm.members.len();
         if let Some(storm) = self.host_slot(host).storm.as_mut().filter(|_| gives_way) {
             storm.eased = true;
             if storm.opens > now + FOLLOW {
@@ -319,9 +302,10 @@ impl Policy {
         let Some(storm) = &self.shared.hosts[usize::from(host.0)].storm else { return false };
         let may_act = self.now.mono >= storm.opens;
         let is_left = |id: &ServiceId| may_act && self.service(*id).is_some_and(Service::is_left_as_it_is);
-        let own = storm.members.keys().filter(|id| !self.is_dragged_down(**id, &storm.members)).count();
+        let is_own = |id: &&ServiceId| !self.is_dragged_down(**id, |needed| storm.members.contains_key(&needed)).0;
+        let min = self.shared.fleet.mass_failure.min as usize;
         storm.members.keys().all(|id| self.is_out_of_trouble(*id) || is_left(id))
-            || own < self.shared.fleet.mass_failure.min as usize
+            || storm.members.keys().filter(is_own).take(min).count() < min
     }
 
     fn end_storm(&mut self, host: HostId, out: &mut Vec<Action>) {
@@ -346,34 +330,42 @@ impl Policy {
     }
 
     /// Whether a storm may be about to begin: so much fails, if what fails but is not certain counts too.
-    pub(crate) fn is_brewing(&self, host: HostId) -> bool {
-        let (now, rule) = (self.now.mono, self.shared.fleet.mass_failure);
-        let slot = &self.shared.hosts[usize::from(host.0)];
-        let is_recent = |at: &Mono| now.since(*at) < rule.window;
-        let mut failing: BTreeMap<ServiceId, Mono> = slot.failures.clone();
-        let suspects = self
-            .services
-            .iter()
-            .flatten()
-            .filter(|service| service.spec.host == host && service.incident.is_none() && !service.leaving)
-            .filter(|service| service.maintained_until(now).is_none());
-        failing.extend(suspects.filter_map(|service| Some((service.id, service.failing_since()?))));
-        failing.retain(|_, at| is_recent(at));
-        if failing.len() < rule.min as usize {
+    pub(crate) fn is_brewing(&mut self, host: HostId) -> bool {
+        let (now, window, moves) = (self.now.mono, self.shared.fleet.mass_failure.window, self.shared.moves);
+        self.end_maintenances(host);
+        let weather = &mut self.host_slot(host).weather;
+        weather.expire(now, window);
+        let counts = weather.count_failing();
+        let known = weather.known_brewing(moves, now);
+        if !self.is_much(counts) {
             return false;
         }
-        let own = failing.keys().filter(|id| !self.is_dragged_down(**id, &failing)).count();
-        self.is_much(host, own, |id| failing.contains_key(&id)).is_some()
+        known.unwrap_or_else(|| {
+            let (is, until) = self.brews(host, counts.1);
+            self.host_slot(host).weather.note_brewing(moves, is, until);
+            is
+        })
+    }
+
+    /// Whether enough of what fails was not dragged down, and until when time alone changes nothing of it.
+    fn brews(&self, host: HostId, of: u32) -> (bool, Option<Mono>) {
+        let weather = &self.shared.hosts[usize::from(host.0)].weather;
+        let (needy, alone): (Vec<_>, Vec<_>) = weather.failing().partition(|id| !self.graph.of(*id).is_empty());
+        let mut own = u32::try_from(alone.len()).unwrap_or(u32::MAX);
+        let mut until = None;
+        for id in needy {
+            if self.is_much((own, of)) {
+                break;
+            }
+            let (is_dragged, turns_at) = self.is_dragged_down(id, |needed| weather.is_failing(needed));
+            until = [until, turns_at].into_iter().flatten().min();
+            own += u32::from(!is_dragged);
+        }
+        (self.is_much((own, of)), until)
     }
 }
 
 impl Service {
-    /// When the first of its checks that may heal began to fail, be it a verdict or not yet.
-    fn failing_since(&self) -> Option<Mono> {
-        let checks = self.checks.iter().filter(|check| check.proven && check.spec.on_failure == OnFailure::Heal);
-        checks.filter_map(crate::check::Check::failing_since).min()
-    }
-
     /// It is in an outage, and only news of another kind than a storm's end can change that nothing is done about it.
     pub(crate) fn is_left_as_it_is(&self) -> bool {
         let Some(hold) = self.hold else { return false };

@@ -15,6 +15,7 @@ use crate::record::Verdict;
 use crate::spec::{Budget, FleetSpec};
 use crate::storm::Storm;
 use crate::time::{Mono, Now};
+use crate::weather::Weather;
 
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) tellable: BTreeSet<ServiceId>,
     /// Services that others need and that stand otherwise now.
     pub(crate) moved: BTreeSet<ServiceId>,
+    /// Counts how often it changed how services stand for each other, and who needs whom.
+    pub(crate) moves: u64,
     /// Hosts on which an outage began or ended, or a recovery ended.
     pub(crate) stirred: BTreeSet<HostId>,
     /// Observations dropped as older than what was known.
@@ -149,8 +152,7 @@ pub(crate) struct Host {
     pub(crate) in_flight: u32,
     /// Services that wait for one of them to end, in order.
     pub(crate) queue: VecDeque<ServiceId>,
-    /// Outages that count for a storm, and when each began.
-    pub(crate) failures: BTreeMap<ServiceId, Mono>,
+    pub(crate) weather: Weather,
     pub(crate) storm: Option<Storm>,
     /// Its own trouble, which was told.
     pub(crate) alert: Option<HostAlert>,

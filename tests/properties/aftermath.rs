@@ -237,6 +237,15 @@ fn who_is_under_maintenance_makes_no_storm_of_the_others_smaller() {
 }
 
 #[test]
+fn who_is_out_of_maintenance_is_one_of_the_host_s_again_though_nothing_is_heard_of_it() {
+    let mut rig = host_of(14);
+    maintain(&mut rig, 0..6, secs(600));
+    rig.skip(secs(600));
+    sicken(&mut rig, 6..11);
+    assert_eq!((touched(&rig), began(&rig)), (vec![6, 7, 8, 9, 10], vec![]));
+}
+
+#[test]
 fn what_broke_together_under_maintenance_is_healed_one_at_a_time_at_its_end() {
     let mut rig = host_of(12);
     maintain(&mut rig, 0..8, secs(1800));

@@ -19,7 +19,9 @@ pub(super) struct HostAccount {
     pub(super) up: bool,
     pub(super) charges: VecDeque<Mono>,
     pub(super) down_since: Option<Mono>,
-    /// Outages that count for a storm, and when each was told.
+    /// How many services it has.
+    pub(super) declared: usize,
+    /// Outages that count for a storm, and when each was told; old ones among them.
     pub(super) failures: BTreeMap<ServiceId, Mono>,
     /// When each service's newest outage ended.
     pub(super) closed: BTreeMap<ServiceId, Mono>,

@@ -23,8 +23,9 @@ impl Judges {
         match input {
             Input::Define { service, spec } => self.hear_definition(*service, spec),
             Input::Forget { service } => {
-                if let Some(account) = self.services.get_mut(service) {
+                if let Some(account) = self.services.get_mut(service).filter(|account| account.declared) {
                     account.declared = false;
+                    self.hosts.entry(account.host).or_default().declared -= 1;
                 }
                 self.hear_forgotten(*service);
             }
@@ -130,7 +131,10 @@ impl Judges {
             if !account.declared && account.open.is_none() {
                 account.begin_anew();
             }
-            account.declared = true;
+            if !account.declared {
+                account.declared = true;
+                self.hosts.entry(account.host).or_default().declared += 1;
+            }
             account.checks = checks;
             account.budget = spec.recovery.restarts;
             account.stateful = spec.stateful;
@@ -139,7 +143,9 @@ impl Judges {
         }
         let charges: VecDeque<Mono> = past.iter().flat_map(|past| past.charges.iter().copied()).collect();
         let for_credentials = past.iter().flat_map(|past| past.credential_charges.iter());
-        self.hosts.entry(spec.host).or_default().charges.extend(charges.iter().chain(for_credentials));
+        let host = self.hosts.entry(spec.host).or_default();
+        host.charges.extend(charges.iter().chain(for_credentials));
+        host.declared += 1;
         let account = Account {
             host: spec.host,
             budget: spec.recovery.restarts,

@@ -61,7 +61,6 @@ impl Judges {
         let Some(on) = self.services.get(&id).map(|account| account.host) else { return };
         let by_itself = self.fails_by_itself(id);
         let is_expected = self.services.get(&id).is_some_and(|account| account.is_maintained(now));
-        let of = || self.services.values().filter(|account| account.host == on && account.declared).count();
         let host = self.hosts.entry(on).or_default();
         match record.event {
             Event::Begun { cause: crate::action::Cause::Recovery, .. } => {
@@ -79,12 +78,15 @@ impl Judges {
             }
             Event::IncidentOpened { trouble } if counts(trouble) && by_itself && !is_expected => {
                 host.failures.insert(id, now);
-                let is_declared = |id: &ServiceId| self.services.get(id).is_some_and(|account| account.declared);
-                host.failures.retain(|id, at| now.since(*at) < rule.window && is_declared(id));
-                let failed = host.failures.len();
+                let is_storm = |failed| failed >= rule.min as usize && is_more(failed, rule.ratio, host.declared);
+                // What is old is left out when it would matter.
+                if is_storm(host.failures.len()) {
+                    let is_declared = |id: &ServiceId| self.services.get(id).is_some_and(|account| account.declared);
+                    host.failures.retain(|id, at| now.since(*at) < rule.window && is_declared(id));
+                }
                 if let Some(storm) = &mut host.storm {
                     storm.members.insert(id);
-                } else if failed >= rule.min as usize && is_more(failed, rule.ratio, of()) {
+                } else if is_storm(host.failures.len()) {
                     let members = host.failures.keys().copied().collect();
                     host.storm = Some(StormAccount { began: now, members, eased: false });
                 }
