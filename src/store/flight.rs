@@ -5,7 +5,7 @@
 //! waits: what cannot be written is dropped and counted, and a new segment begins after the gap.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,9 @@ pub enum FlightError {
     },
 }
 
+/// Writes the first line of a segment.
+type State = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
 /// Records inputs. Dropping it ends the recording once the queue is written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -108,6 +111,8 @@ pub struct Recorder {
 struct Shared {
     /// The next line must bring a header.
     segment_due: AtomicBool,
+    /// The queue was full when the newest line came.
+    gap: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -119,9 +124,8 @@ impl Shared {
     }
 }
 
-#[derive(Debug)]
 enum Job {
-    Line { header: Option<String>, line: Box<Line> },
+    Line { header: Option<State>, line: Box<Line> },
     Close(oneshot::Sender<()>),
 }
 
@@ -132,32 +136,29 @@ impl Recorder {
     /// When the thread cannot be started.
     pub fn start(dir: &Path, seed: u64, limits: Limits) -> io::Result<Self> {
         let (jobs, receiver) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared { segment_due: AtomicBool::new(true), dropped: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { segment_due: AtomicBool::new(true), ..Shared::default() });
         let writer = Writer { dir: dir.to_owned(), limits, segment: None, failed: None, shared: Arc::clone(&shared) };
         thread::Builder::new().name("flight-recorder".to_owned()).spawn(move || writer.run(receiver))?;
         Ok(Self { jobs, seed, shared })
     }
 
     /// Records an input that is about to be handed to the policy. When a new segment is due, `state` gives the policy's
-    /// state before that input.
-    pub fn record<S: Serialize>(&self, now: Now, input: &Input, state: impl FnOnce() -> S) {
-        let Ok(place) = self.jobs.try_reserve() else {
+    /// state before that input; it is turned into text by the recorder's own thread.
+    pub fn record<S: Serialize + Send + 'static>(&self, now: Now, input: &Input, state: impl FnOnce() -> S) {
+        // After a gap comes a whole state, which takes its time: not before there is room for what comes meanwhile.
+        let is_room = self.jobs.capacity() >= if self.shared.gap.load(Ordering::Relaxed) { QUEUE / 2 } else { 1 };
+        let Some(place) = self.jobs.try_reserve().ok().filter(|_| is_room) else {
             self.shared.segment_due.store(true, Ordering::Relaxed);
+            self.shared.gap.store(true, Ordering::Relaxed);
             self.shared.drop_line();
             return;
         };
-        let header = if self.shared.segment_due.swap(false, Ordering::Relaxed) {
+        self.shared.gap.store(false, Ordering::Relaxed);
+        let header = self.shared.segment_due.swap(false, Ordering::Relaxed).then(|| {
             let header = Header { version: env!("CARGO_PKG_VERSION").to_owned(), seed: self.seed, state: state() };
-            match serde_json::to_string(&header) {
-                Ok(text) => Some(text),
-                Err(error) => {
-                    tracing::error!(%error, "the flight recorder cannot write the policy's state");
-                    None
-                }
-            }
-        } else {
-            None
-        };
+            let write: State = Box::new(move |out| Ok(serde_json::to_writer(out, &header)?));
+            write
+        });
         place.send(Job::Line { header, line: Box::new(Line { now, input: input.clone() }) });
     }
 
@@ -188,6 +189,8 @@ struct Writer {
 struct Segment {
     file: BufWriter<File>,
     bytes: u64,
+    /// Of its first line.
+    header: u64,
 }
 
 impl Writer {
@@ -209,9 +212,9 @@ impl Writer {
         }
     }
 
-    fn line(&mut self, header: Option<String>, line: &Line) {
+    fn line(&mut self, header: Option<State>, line: &Line) {
         if let Some(header) = header {
-            match self.begin_segment(&header, line.now) {
+            match self.begin_segment(header, line.now) {
                 Ok(segment) => self.segment = Some(segment),
                 Err(error) => self.fail(&error),
             }
@@ -225,7 +228,8 @@ impl Writer {
             return;
         };
         match segment.write(line) {
-            Ok(()) if segment.bytes >= self.limits.segment_bytes() => {
+            // A header is made anew only for at least as many bytes of lines.
+            Ok(()) if segment.bytes >= self.limits.segment_bytes().max(2 * segment.header) => {
                 // Lines that are queued already still belong to this one: the next header's state comes after them.
                 if !self.shared.segment_due.swap(true, Ordering::Relaxed) {
                     segment.bytes = 0;
@@ -257,24 +261,30 @@ impl Writer {
         self.failed = Some(Box::new(stopwatch()));
     }
 
-    fn begin_segment(&mut self, header: &str, now: Now) -> io::Result<Segment> {
+    fn begin_segment(&mut self, header: State, now: Now) -> io::Result<Segment> {
         if let Some(mut old) = self.segment.take() {
             old.file.flush()?;
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let mut present = segments(&self.dir)?;
-        let surplus = (present.len() + 1).saturating_sub(self.limits.segments);
-        for old in present.drain(..surplus.min(present.len())) {
-            fs::remove_file(old)?;
+        let mut sizes: Vec<u64> = present.iter().map(|old| fs::metadata(old).map_or(0, |old| old.len())).collect();
+        // Large headers make large segments: there has to be room for one more.
+        let largest = sizes.iter().copied().max().unwrap_or_default();
+        let next = if largest > 2 * self.limits.segment_bytes() { largest } else { 0 };
+        let room = self.limits.bytes.saturating_sub(next);
+        while !present.is_empty() && (present.len() >= self.limits.segments || sizes.iter().sum::<u64>() > room) {
+            fs::remove_file(present.remove(0))?;
+            sizes.remove(0);
         }
         let ordinal = present.last().and_then(|path| ordinal(path)).map_or(1, |last| last + 1);
         let stamp = jiff::Timestamp::from_millisecond(now.wall.0).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ");
         let path = self.dir.join(format!("{ordinal:010}-{stamp}.jsonl"));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let mut segment = Segment { file: BufWriter::new(file), bytes: 0 };
-        segment.file.write_all(header.as_bytes())?;
+        let mut segment = Segment { file: BufWriter::new(file), bytes: 0, header: 0 };
+        header(&mut segment.file)?;
         segment.file.write_all(b"\n")?;
-        segment.bytes = header.len() as u64 + 1;
+        segment.header = segment.file.stream_position()?;
+        segment.bytes = segment.header;
         self.failed = None;
         Ok(segment)
     }
@@ -426,6 +436,30 @@ mod tests {
             next = Some(expected);
         }
         assert_eq!(next, Some(500));
+    }
+
+    #[tokio::test]
+    async fn a_large_state_is_written_for_as_many_lines_and_within_the_same_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { bytes: 64_000, segments: 16 };
+        let recorder = Recorder::start(dir.path(), 7, limits).unwrap();
+        let (made, state) = (std::cell::Cell::new(0), "x".repeat(8_000));
+        for n in 0..1_000 {
+            recorder.record(now(n), &Input::Tick, || {
+                made.set(made.get() + 1);
+                state.clone()
+            });
+            while recorder.jobs.capacity() < QUEUE {
+                tokio::task::yield_now().await;
+            }
+        }
+        recorder.close().await;
+        let found = segments(dir.path()).unwrap();
+        let bytes: u64 = found.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+        let of_lines = fs::metadata(&found[0]).unwrap().len() - 8_000;
+        assert!(of_lines >= 8_000, "{of_lines} bytes of lines follow a state of 8,000");
+        assert!((2..=12).contains(&made.get()), "a state was made {} times", made.get());
+        assert!(bytes <= limits.bytes, "{bytes}");
     }
 
     #[tokio::test]

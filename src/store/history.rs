@@ -18,7 +18,7 @@ use crate::incidents::Evidence;
 use crate::system::clock::stopwatch;
 
 /// Records that may wait.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 16_384;
 /// Pieces of evidence among them: each may be as large as a hundred records.
 const PIECES: usize = 64;
 /// Records in one transaction: few, for charges wait for its end.

@@ -329,9 +329,8 @@ impl Supervisor {
     /// One step of the policy, judged by the laws, and what follows from it.
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
-        let policy = &self.policy;
         if let Some(recorder) = &self.recorder {
-            recorder.record(now, &input, || policy);
+            recorder.record(now, &input, || self.policy.clone());
         }
         self.judges.hear(&input);
         let mut actions = std::mem::take(&mut self.actions);
