@@ -31,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) since: Mono,
     /// When its newest event came: what a list or a look saw before that is old news.
     pub(super) changed: Mono,
+    /// When it was described to the policy as it is, by the fleet's count; 0: it was not.
+    pub(super) told: u64,
 }
 
 impl Known {

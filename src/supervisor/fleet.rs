@@ -4,7 +4,7 @@
 //! one life at a time. Its life is named by its start on the engine's clock; where only an event told of the start, the
 //! event's own stamp, which is slightly later, stands for it until the next start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use iaso_policy::Input;
@@ -26,8 +26,12 @@ pub(crate) struct Fleet {
     hosts: Vec<BTreeMap<ContainerId, Known>>,
     pub(crate) services: Vec<Watched>,
     by_identity: HashMap<Identity, ServiceId>,
+    /// Who was last given a name. It may have left since.
+    by_name: HashMap<Arc<str>, ServiceId>,
     /// Label mistakes that were told already, as they were told.
     told: HashMap<ContainerId, usize>,
+    /// Counts whatever may change what is told of containers that are as before.
+    tellings: u64,
 }
 
 /// A service that has, or once had, a container.
@@ -61,13 +65,14 @@ pub(crate) struct News {
 impl Fleet {
     pub(crate) fn new(config: Arc<Config>, own: Option<ContainerId>) -> Self {
         let hosts = config.hosts.iter().map(|_| BTreeMap::new()).collect();
-        Self { config, own, hosts, services: Vec::new(), by_identity: HashMap::new(), told: HashMap::new() }
+        let (by_identity, by_name, told) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { config, own, hosts, services: Vec::new(), by_identity, by_name, told, tellings: 1 }
     }
 
     /// A full list: what is on it is as it says, what is not is gone.
     pub(crate) fn listed(&mut self, host: HostId, containers: Vec<ContainerDetail>, began: Mono, now: Now) -> News {
         let mut news = News::default();
-        let listed: Vec<ContainerId> = containers.iter().map(|detail| detail.id.clone()).collect();
+        let listed: HashSet<ContainerId> = containers.iter().map(|detail| detail.id.clone()).collect();
         // Iaso's own first: it tells which other one is the proxy.
         let (own, mut others): (Vec<_>, Vec<_>) =
             containers.into_iter().partition(|it| self.own.as_ref() == Some(&it.id));
@@ -174,12 +179,6 @@ impl Fleet {
         self.services.get(id.0 as usize)
     }
 
-    /// The service of this name.
-    pub(crate) fn named(&self, name: &str) -> Option<ServiceId> {
-        let mut services = self.services.iter().zip(0..);
-        services.find(|(known, _)| known.declared && *known.subject.name == *name).map(|(_, number)| ServiceId(number))
-    }
-
     /// The name of the check that a run was of, which began at `began`; none when another has taken its place since.
     pub(crate) fn check(&self, service: ServiceId, check: CheckId, began: Mono) -> Option<&Arc<str>> {
         let (watched, place) = (self.service(service)?, usize::from(check.0));
@@ -204,18 +203,22 @@ impl Fleet {
 
     /// Services of the file for which there is no container.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.values().map(Arc::as_ref).filter(|wanted| {
-            !self.services.iter().any(|watched| {
-                watched.container.is_some()
-                    && watched.service.name == wanted.name
-                    && watched.service.host == wanted.host
-            })
-        })
+        let there = self.services.iter().filter(|watched| watched.container.is_some());
+        let there: HashSet<_> = there.map(|watched| (&watched.service.name, &watched.service.host)).collect();
+        let wanted = self.config.services.values().map(Arc::as_ref);
+        wanted.filter(move |wanted| !there.contains(&(&wanted.name, &wanted.host)))
     }
 
     /// A container as it is.
     fn found(&mut self, host: HostId, mut detail: ContainerDetail, began: Mono, now: Now, news: &mut News) {
+        if self.tell_the_same(host, &detail, began, news) {
+            return;
+        }
         let id = detail.id.clone();
+        if self.own.as_ref() == Some(&id) {
+            // What it can reach, and what it reaches the engine through, is judged by it.
+            self.tellings += 1;
+        }
         let before = self.hosts[usize::from(host.0)].remove(&id);
         let Some(before) = before else {
             news.rewired = true;
@@ -223,7 +226,7 @@ impl Fleet {
             let since = estimate(detail.started, began, now);
             let state = detail.state;
             let (started, learned) = (detail.started, began);
-            let known = Known { started, learned, since, changed: began, detail, service };
+            let known = Known { started, learned, since, changed: began, detail, service, told: 0 };
             self.hosts[usize::from(host.0)].insert(id.clone(), known);
             self.claim_and_tell(host, &id, state, began, news);
             return;
@@ -246,7 +249,7 @@ impl Fleet {
             // Where only an event told of the start, its stamp stays.
             detail.started = before.detail.started;
         }
-        let known = Known { started, learned, since, changed: before.changed, detail, service };
+        let known = Known { started, learned, since, changed: before.changed, detail, service, told: 0 };
         let state = known.detail.state;
         self.hosts[usize::from(host.0)].insert(id.clone(), known);
         if let Some(left) = left {
@@ -298,6 +301,7 @@ impl Fleet {
             checks: watched.service.checks.iter().map(|check| Arc::from(check.name.as_str())).collect(),
         });
         if let Some(id) = self.by_identity.get(&watched.identity).copied() {
+            self.by_name.insert(Arc::clone(&subject.name), id);
             let known = &mut self.services[id.0 as usize];
             let before = known.spec();
             known.keep_checks(&watched.service, &before, &spec, now);
@@ -308,6 +312,7 @@ impl Fleet {
         }
         let id = ServiceId(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
         let (other_until, asked_since) = (vec![Mono(i64::MIN); spec.checks.len()], vec![now; spec.checks.len()]);
+        self.by_name.insert(Arc::clone(&subject.name), id);
         let (service, stateful, container) = (watched.service, watched.stateful, None);
         let (declared, defined) = (true, false);
         let entry =
@@ -391,7 +396,7 @@ impl Fleet {
             if !is_alive(known.detail.state) && is_another {
                 let started = event.time.max(known.started + 1);
                 (known.started, known.learned, known.since) = (started, received, received);
-                (known.detail.started, known.detail.oom_killed) = (event.time, false);
+                (known.detail.started, known.detail.oom_killed, known.told) = (event.time, false, 0);
             }
             let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);

@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use iaso_policy::id::ServiceId;
 
-use super::Fleet;
+use super::{Fleet, Watched};
 use crate::config::watch;
 
 impl Fleet {
+    /// The service of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<ServiceId> {
+        let is_called_so = |known: &Watched| known.declared && *known.subject.name == *name;
+        self.by_name.get(name).copied().filter(|id| self.service(*id).is_some_and(is_called_so))
+    }
+
     /// The service's name, or, where another has it (several containers match one selector), one that its identity makes.
     /// A name of the file's is never a label's to take, whichever container comes first.
     pub(super) fn free_name(&self, watched: &watch::Watched) -> Arc<str> {

@@ -1,5 +1,6 @@
 //! Another configuration, for the containers as they are known: whatever it says nothing else about is not touched.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use iaso_policy::Input;
@@ -17,6 +18,7 @@ impl Fleet {
     /// that nothing decided then is decided by half of it.
     pub(crate) fn reload(&mut self, config: Arc<Config>, now: Now) -> News {
         let before = std::mem::replace(&mut self.config, config);
+        self.tellings += 1;
         let changed = self.judged_otherwise(&before);
         // Their names are free for each other.
         for (host, id) in &changed {
@@ -28,11 +30,12 @@ impl Fleet {
         for (host, id) in &changed {
             self.adopt_anew(*host, id, now, &mut news);
         }
+        let owners: HashSet<ServiceId> =
+            self.hosts.iter().flat_map(BTreeMap::values).filter_map(|known| known.service).collect();
         for number in 0..self.services.len() {
             let service = ServiceId(u32::try_from(number).unwrap_or(u32::MAX));
             let watched = &mut self.services[number];
-            let containers = self.hosts[usize::from(watched.host.0)].values();
-            watched.declared |= containers.filter_map(|known| known.service).any(|owner| owner == service);
+            watched.declared |= owners.contains(&service);
             if !watched.declared || self.has_left_the_file(service, &before) {
                 self.part_with(service, &mut news);
             }
@@ -43,6 +46,11 @@ impl Fleet {
             Input::Seen { .. } => 1,
             _ => 0,
         });
+        // Of two with one name the first has it.
+        self.by_name.clear();
+        for (watched, number) in self.services.iter().zip(0..).filter(|(watched, _)| watched.declared) {
+            self.by_name.entry(Arc::clone(&watched.subject.name)).or_insert(ServiceId(number));
+        }
         news
     }
 
