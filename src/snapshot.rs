@@ -15,10 +15,12 @@ use crate::config::validated::Severity;
 mod credentials;
 #[cfg(test)]
 pub(crate) mod example;
+mod inputs;
 
 pub use self::credentials::{
     CredentialStatus, CredentialsPicture, OPERATION_BOUNDS, OperationCount, RotationStatus, VaultStatus,
 };
+pub use self::inputs::{INPUT_BUCKETS, InputTimes, QueueStatus};
 
 /// How things stood at one moment.
 #[derive(Debug, Clone)]
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub law_violations: Vec<(u8, u64)>,
     /// Observations dropped as older than what was known.
     pub stale_inputs: u64,
+    /// How long inputs took.
+    pub inputs: InputTimes,
+    /// Every queue into the supervisor, and out of it.
+    pub queues: Vec<QueueStatus>,
 }
 
 impl Snapshot {
@@ -76,6 +82,8 @@ impl Snapshot {
             windows: Vec::new(),
             law_violations: Vec::new(),
             stale_inputs: 0,
+            inputs: InputTimes::default(),
+            queues: Vec::new(),
         }
     }
 }

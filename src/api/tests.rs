@@ -207,6 +207,18 @@ async fn health_counts_services_and_tells_components() {
 }
 
 #[tokio::test]
+async fn health_is_degraded_by_a_supervisor_that_does_not_keep_up() {
+    let rig = Rig::new();
+    rig.change(|picture| picture.supervisor = down("the queue engine/local was full (4096 waited)"));
+    let health = rig.ask(Principal::Anonymous, "GET", "/health").await;
+    let report = health.json();
+    assert_eq!((health.status, &report["status"]), (StatusCode::OK, &json!("degraded")));
+    assert_eq!(report["components"]["supervisor"]["status"], "degraded");
+    let told = rig.ask(ROOT, "GET", "/health").await.json();
+    assert_eq!(told["components"]["supervisor"]["message"], "the queue engine/local was full (4096 waited)");
+}
+
+#[tokio::test]
 async fn health_is_degraded_without_a_store_and_unhealthy_without_an_engine() {
     let rig = Rig::new();
     rig.change(|picture| picture.store = down("disk full at /var"));

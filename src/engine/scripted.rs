@@ -18,7 +18,7 @@ use crate::config::secret::Secret;
 
 /// What can hang.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Ping,
     List,
     Inspect(ContainerId),
@@ -28,31 +28,31 @@ pub(super) enum Call {
 type Told = Result<EngineEvent, EngineError>;
 
 #[derive(Default)]
-pub(super) struct Scripted {
-    pub(super) containers: Mutex<BTreeMap<ContainerId, ContainerDetail>>,
+pub(crate) struct Scripted {
+    pub(crate) containers: Mutex<BTreeMap<ContainerId, ContainerDetail>>,
     hangs: Mutex<BTreeSet<Call>>,
-    pub(super) hello: Mutex<Option<EngineError>>,
-    pub(super) answer: Mutex<Option<EngineError>>,
-    pub(super) asked: Mutex<Vec<Change>>,
-    pub(super) hellos: Mutex<u32>,
+    pub(crate) hello: Mutex<Option<EngineError>>,
+    pub(crate) answer: Mutex<Option<EngineError>>,
+    pub(crate) asked: Mutex<Vec<Change>>,
+    pub(crate) hellos: Mutex<u32>,
     released: Notify,
     stream: Mutex<Option<mpsc::UnboundedSender<Told>>>,
 }
 
 impl Scripted {
-    pub(super) fn tell(&self, event: EngineEvent) {
+    pub(crate) fn tell(&self, event: EngineEvent) {
         self.stream.lock().unwrap().as_ref().unwrap().send(Ok(event)).unwrap();
     }
 
-    pub(super) fn end_events(&self) {
+    pub(crate) fn end_events(&self) {
         *self.stream.lock().unwrap() = None;
     }
 
-    pub(super) fn hang(&self, call: Call) {
+    pub(crate) fn hang(&self, call: Call) {
         self.hangs.lock().unwrap().insert(call);
     }
 
-    pub(super) fn release(&self, call: &Call) {
+    pub(crate) fn release(&self, call: &Call) {
         self.hangs.lock().unwrap().remove(call);
         self.released.notify_waiters();
     }
@@ -189,6 +189,6 @@ pub(crate) fn running(id: ContainerId, started: i64) -> ContainerDetail {
     }
 }
 
-pub(super) fn event(container: ContainerId, action: EventAction) -> EngineEvent {
+pub(crate) fn event(container: ContainerId, action: EventAction) -> EngineEvent {
     EngineEvent { container, name: None, labels: BTreeMap::new(), time: 1, action }
 }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::denied::Endpoint;
 use super::{ContainerDetail, ContainerId, Engine, EngineError, EngineEvent, EngineInfo, EventAction, EventStream};
 use crate::system::clock::Clock;
+use crate::system::queue::Queued;
 use crate::system::retry::{Client, Pacing};
 
 /// How long an engine may take to say hello, to subscribe, to answer a ping or a look.
@@ -105,7 +106,7 @@ impl WatchHandle {
 pub struct Watch {
     engine: Arc<dyn Engine>,
     clock: Clock,
-    updates: mpsc::Sender<Update>,
+    updates: mpsc::Sender<Queued<Update>>,
     looks: Mutex<mpsc::Receiver<ContainerId>>,
     /// Told of every sign of life.
     breaker: Option<Arc<Client>>,
@@ -113,7 +114,7 @@ pub struct Watch {
 
 impl Watch {
     /// A watch that tells `updates`, and the handle to ask it for more.
-    pub fn new(engine: Arc<dyn Engine>, clock: Clock, updates: mpsc::Sender<Update>) -> (Self, WatchHandle) {
+    pub fn new(engine: Arc<dyn Engine>, clock: Clock, updates: mpsc::Sender<Queued<Update>>) -> (Self, WatchHandle) {
         let (looks, asked) = mpsc::channel(LOOKS);
         (Self { engine, clock, updates, looks: Mutex::new(asked), breaker: None }, WatchHandle { looks })
     }
@@ -145,7 +146,7 @@ impl Watch {
             let text = error.to_string();
             let is_news = was_up || told.as_ref() != Some(&text);
             told = Some(text.clone());
-            let tell = async { !is_news || self.updates.send(Update::Down { error: text }).await.is_ok() };
+            let tell = async { !is_news || self.updates.send(Queued::now(Update::Down { error: text })).await.is_ok() };
             // An engine may be back before the next try: whether it is gone shows at once or never.
             let (listened_to, gone) =
                 tokio::join!(tell, async { matches!(error, EngineError::Broken(_)) && self.is_gone().await });
@@ -172,7 +173,7 @@ impl Watch {
     async fn tell_denied(&self) {
         if let Ok(denied) = bounded(DENIED_BOUND, self.engine.denied()).await {
             // Whether anybody listens shows at the next update.
-            let _ = self.updates.send(Update::Denied(denied)).await;
+            let _ = self.updates.send(Queued::now(Update::Denied(denied))).await;
         }
     }
 
@@ -417,7 +418,7 @@ impl<'a> Session<'a> {
     }
 
     async fn tell(&mut self, update: Update) -> Result<(), Ended> {
-        self.watch.updates.send(update).await.map_err(|_| Ended::Closed)
+        self.watch.updates.send(Queued::now(update)).await.map_err(|_| Ended::Closed)
     }
 }
 
@@ -432,7 +433,7 @@ mod tests {
 
     struct Watched {
         engine: Arc<Scripted>,
-        updates: mpsc::Receiver<Update>,
+        updates: mpsc::Receiver<Queued<Update>>,
         handle: WatchHandle,
         _tasks: crate::system::tasks::Tasks,
     }
@@ -463,7 +464,7 @@ mod tests {
         /// The next update, but for the word after each [`Update::Up`] that nothing is denied.
         async fn next(&mut self) -> Update {
             loop {
-                match self.updates.recv().await.unwrap() {
+                match self.updates.recv().await.unwrap().what {
                     Update::Denied(denied) => assert!(denied.is_empty()),
                     update => return update,
                 }
@@ -652,7 +653,7 @@ mod tests {
         let watch = watch.closing(Arc::clone(&breaker));
         let tasks = crate::system::tasks::Tasks::new();
         tasks.spawn("watch", async move { watch.run().await });
-        while !matches!(updates.recv().await.unwrap(), Update::Denied(_)) {}
+        while !matches!(updates.recv().await.unwrap().what, Update::Denied(_)) {}
         (0..5).for_each(|_| breaker.ended(false));
         assert!(breaker.admit().is_err());
         let begun = tokio::time::Instant::now();

@@ -23,6 +23,7 @@ use crate::probe::address::{NoAddress, Way};
 use crate::probe::report::{Report, Verdict};
 use crate::probe::slots::Slots;
 use crate::system::clock::Clock;
+use crate::system::queue::Queued;
 use crate::system::tasks::Tasks;
 
 /// Waking up is what a check costs: those of one slot share one.
@@ -174,18 +175,18 @@ impl Drop for Run {
 /// Results that the channel had no room for: the newest of each check, oldest check first.
 #[derive(Default)]
 struct Outbox {
-    newest: BTreeMap<Key, Finished>,
+    newest: BTreeMap<Key, Queued<Finished>>,
     order: VecDeque<Key>,
 }
 
 impl Outbox {
     fn put(&mut self, key: Key, finished: Finished) {
-        if self.newest.insert(key, finished).is_none() {
+        if self.newest.insert(key, Queued::now(finished)).is_none() {
             self.order.push_back(key);
         }
     }
 
-    fn pop(&mut self) -> Option<Finished> {
+    fn pop(&mut self) -> Option<Queued<Finished>> {
         let key = self.order.pop_front()?;
         self.newest.remove(&key)
     }
@@ -193,7 +194,12 @@ impl Outbox {
 
 impl Scheduler {
     /// Starts it as the task `scheduler`; each run is a task `probe`. Ends when the tasks are asked to stop.
-    pub fn start(tasks: &Tasks, clock: Clock, prober: Prober, results: mpsc::Sender<Finished>) -> SchedulerHandle {
+    pub fn start(
+        tasks: &Tasks,
+        clock: Clock,
+        prober: Prober,
+        results: mpsc::Sender<Queued<Finished>>,
+    ) -> SchedulerHandle {
         let (commands, orders) = mpsc::unbounded_channel();
         let scheduler = Self {
             tasks: tasks.clone(),
@@ -212,7 +218,7 @@ impl Scheduler {
         SchedulerHandle { commands }
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>, results: mpsc::Sender<Finished>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>, results: mpsc::Sender<Queued<Finished>>) {
         let stop = self.tasks.stop_token();
         // When slot 0 began, and the last slot that is over or begun.
         let (mut zero, mut slot) = (Instant::now(), 0_u64);

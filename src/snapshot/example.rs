@@ -11,8 +11,8 @@ use iaso_policy::view::{CheckView, HoldView, IncidentView, Phase, ServiceView};
 use iaso_policy::{Record, action::Trouble};
 
 use super::{
-    CheckStatus, ComponentStatus, ContainerStatus, CredentialStatus, CredentialsPicture, HostStatus, OperationCount,
-    RotationStatus, ServiceStatus, Snapshot, VaultStatus,
+    CheckStatus, ComponentStatus, ContainerStatus, CredentialStatus, CredentialsPicture, HostStatus, InputTimes,
+    OperationCount, RotationStatus, ServiceStatus, Snapshot, VaultStatus,
 };
 use crate::config::validated::Severity;
 
@@ -46,6 +46,8 @@ pub(crate) fn snapshot() -> Snapshot {
         windows: Vec::new(),
         law_violations: Vec::new(),
         stale_inputs: 0,
+        inputs: InputTimes::default(),
+        queues: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use super::picture::HostNews;
 use super::{HostPort, Supervisor, plan};
 use crate::config::validated::Target;
 use crate::engine::watch::Update;
+use crate::system::queue::Queued;
 
 impl Supervisor {
     pub(super) fn update(&mut self, host: HostId, update: Update) {
@@ -92,7 +93,7 @@ impl Supervisor {
 }
 
 /// The next word of any engine; those that have something to say are heard in turn.
-pub(super) async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Update) {
+pub(super) async fn next_update(hosts: &mut [HostPort], turn: &mut usize) -> (HostId, Queued<Update>) {
     poll_fn(|context| {
         let count = hosts.len();
         for place in (0..count).map(|step| (*turn + step) % count) {

@@ -14,6 +14,7 @@ pub(crate) mod needs;
 mod operations;
 mod picture;
 pub(crate) mod plan;
+mod queues;
 mod reload;
 mod rollouts;
 mod scene;
@@ -47,6 +48,7 @@ use crate::store::flight::Recorder;
 use crate::store::{Store, StoreStatus};
 use crate::system::clock::Clock;
 use crate::system::heartbeat::Heartbeat;
+use crate::system::queue::Queued;
 use crate::system::retry::Client;
 use crate::system::tasks::Tasks;
 use calendars::Calendars;
@@ -57,13 +59,11 @@ use needs::Needs;
 pub(crate) use operations::change_of;
 use operations::{Operations, Returned, is_charge_of};
 use picture::{CheckNews, Picture};
+use queues::Queues;
 pub use reload::Reread;
 
 /// The supervisor steps at least this often, so that its heartbeat can be told from silence.
 const LONGEST_REST: Duration = Duration::from_secs(5);
-
-/// Snapshots are made at most this often.
-const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 
 /// One engine, and everything that leads to it.
 pub struct HostPort {
@@ -74,7 +74,7 @@ pub struct HostPort {
     /// For looks.
     pub watch: WatchHandle,
     /// What the watch tells.
-    pub updates: mpsc::Receiver<Update>,
+    pub updates: mpsc::Receiver<Queued<Update>>,
     /// Where it is, for probes.
     pub site: EngineSite,
 }
@@ -86,7 +86,7 @@ pub struct Ports {
     /// Runs checks.
     pub probes: SchedulerHandle,
     /// What came of them.
-    pub results: mpsc::Receiver<Finished>,
+    pub results: mpsc::Receiver<Queued<Finished>>,
     /// Keeps records.
     pub store: Store,
     /// Takes down every input.
@@ -121,7 +121,8 @@ pub struct Supervisor {
     /// The host whose updates are asked for first.
     turn: usize,
     probes: SchedulerHandle,
-    results: mpsc::Receiver<Finished>,
+    results: mpsc::Receiver<Queued<Finished>>,
+    queues: Queues,
     store: Store,
     store_status: watch::Receiver<StoreStatus>,
     recorder: Option<Recorder>,
@@ -166,6 +167,7 @@ impl Supervisor {
             fleet: Fleet::new(Arc::clone(&config), own),
             calendars: Calendars::new(config.maintenance.clone()),
             disks: Disks::new(ports.tasks.clone(), config.hosts.len()),
+            queues: Queues::new(&config),
             config,
             hosts: ports.hosts,
             turn: 0,
@@ -204,16 +206,26 @@ impl Supervisor {
             self.heartbeat.beat();
             self.look_at_calendars();
             self.look_at_disks();
+            self.look_at_queues();
             let rest = self.rest();
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => self.stop(),
-                done = self.operations.next() => self.returned(&done),
-                (host, update) = next_update(&mut self.hosts, &mut self.turn) => self.update(host, update),
+                done = self.operations.next() => {
+                    self.returned(&done.what);
+                    self.took(done.since);
+                }
+                (host, update) = next_update(&mut self.hosts, &mut self.turn) => {
+                    self.update(host, update.what);
+                    self.took(update.since);
+                }
                 Some(request) = self.orders.recv() => self.order(request),
                 Some(said) = self.credentials.recv() => self.hear_credentials(said),
                 Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
                 Some(Delivered { service, key }) = self.delivered.recv() => self.step(Input::Delivered { service, key }),
-                Some(result) = self.results.recv() => self.checked(&result),
+                Some(result) = self.results.recv() => {
+                    self.checked(&result.what);
+                    self.took(result.since);
+                }
                 read = self.needs.files.next() => self.compose_files(read),
                 measured = self.disks.next() => self.measured(&measured),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
@@ -385,14 +397,6 @@ impl Supervisor {
         }
     }
 
-    fn look(&self, service: ServiceId) {
-        let Some(watched) = self.fleet.service(service) else { return };
-        if let Some(container) = &watched.container {
-            // A full queue of looks is drained by the list that comes anyway.
-            let _queued = self.hosts[usize::from(watched.host.0)].watch.look(container.clone());
-        }
-    }
-
     fn answer(&mut self, order: OrderId, answer: Answer) {
         if let Some(reply) = self.replies.remove(&order) {
             let _asker_gone = reply.send(Reply::Answered(answer));
@@ -434,16 +438,7 @@ impl Supervisor {
         let charged = charge.map(|record| self.store.charge(&watched.subject.identity, &record));
         self.operations.begin(operation, (engine, breaker), target, change, charged);
     }
-
-    fn changed(&mut self) {
-        let due = self.clock.mono() + SNAPSHOT_EVERY;
-        self.snapshot_due = Some(self.snapshot_due.map_or(due, |at| at.min(due)));
-    }
-
-    fn publish(&mut self) {
-        self.snapshot_due = None;
-        let now = self.clock.now();
-        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet, &self.needs);
-        self.snapshots.send_replace(Arc::new(snapshot));
-    }
 }
+
+#[cfg(test)]
+mod tests;

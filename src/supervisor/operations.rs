@@ -14,14 +14,15 @@ use super::asked::Asked;
 use crate::engine::operate::{Expected, Operated, operate, through};
 use crate::engine::{Change, ContainerId, Engine};
 use crate::store::StoreError;
+use crate::system::queue::Queued;
 use crate::system::retry::Client;
 use crate::system::tasks::Tasks;
 
 /// The operations that have not come back.
 pub(super) struct Operations {
     tasks: Tasks,
-    back: mpsc::UnboundedSender<Returned>,
-    returned: mpsc::UnboundedReceiver<Returned>,
+    back: mpsc::UnboundedSender<Queued<Returned>>,
+    returned: mpsc::UnboundedReceiver<Queued<Returned>>,
     in_flight: usize,
     /// The requests behind them.
     pub(super) asked: Asked,
@@ -44,7 +45,7 @@ impl Operations {
     }
 
     /// The next one to come back. Waits for ever while there is none.
-    pub(super) async fn next(&mut self) -> Returned {
+    pub(super) async fn next(&mut self) -> Queued<Returned> {
         match self.returned.recv().await {
             Some(returned) => {
                 self.in_flight -= 1;
@@ -87,7 +88,7 @@ impl Operations {
                 Err(cancelled) => Operated { outcome: Outcome::Crashed, detail: cancelled.to_string() },
             };
             // Nobody listens any more only when the supervisor has ended.
-            let _ended = back.send(Returned { operation, operated });
+            let _ended = back.send(Queued::now(Returned { operation, operated }));
         });
     }
 }

@@ -9,19 +9,26 @@ use iaso_policy::record::Hold;
 use iaso_policy::time::Now;
 use iaso_policy::{Policy, view::ServiceView};
 
+use super::Supervisor;
 use super::fleet::{Fleet, Watched};
 use super::needs::Needs;
-use crate::config::validated::{Config, Probe};
+use super::queues::Queues;
+use crate::config::secret::Secret;
+use crate::config::validated::{Check, Config, Probe};
 use crate::engine::EngineInfo;
 use crate::engine::denied::Endpoint;
 use crate::probe::report::Verdict;
 use crate::snapshot::{
-    CheckStatus, ComponentStatus, ContainerStatus, HostStatus, LostHost, ServiceStatus, Snapshot, WindowStatus,
+    CheckStatus, ComponentStatus, ContainerStatus, HostStatus, InputTimes, LostHost, ServiceStatus, Snapshot,
+    WindowStatus,
 };
 use crate::store::StoreStatus;
 
 /// After this, Iaso counts as ready whatever has not answered yet.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Snapshots are made at most this often.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 
 /// What only people need to know.
 pub(super) struct Picture {
@@ -34,7 +41,12 @@ pub(super) struct Picture {
     checks: BTreeMap<(ServiceId, Arc<str>), Seen>,
     /// As the newest snapshot has them, by number.
     services: Vec<Option<Arc<ServiceStatus>>>,
+    /// The numbers of those that are there, by name.
+    by_name: Vec<usize>,
     violations: BTreeMap<u8, u64>,
+    /// As the newest snapshot has it.
+    supervisor: ComponentStatus,
+    inputs: InputTimes,
     windows: Vec<WindowStatus>,
     /// Services of the file that were said to be waited for.
     waited_for: BTreeSet<String>,
@@ -89,7 +101,10 @@ impl Picture {
             configuration: ComponentStatus { up: true, since: now, message: None },
             checks: BTreeMap::new(),
             services: Vec::new(),
+            by_name: Vec::new(),
             violations: BTreeMap::new(),
+            supervisor: ComponentStatus { up: true, since: now, message: None },
+            inputs: InputTimes::default(),
             windows: Vec::new(),
             waited_for: BTreeSet::new(),
         }
@@ -167,6 +182,11 @@ impl Picture {
         self.windows = windows;
     }
 
+    /// How long an input took.
+    pub(super) fn took(&mut self, took: Duration) {
+        self.inputs.observe(took);
+    }
+
     pub(super) fn violation(&mut self, law: u8) {
         *self.violations.entry(law).or_default() += 1;
     }
@@ -176,18 +196,33 @@ impl Picture {
         self.waited_for.insert(service.to_owned())
     }
 
-    pub(super) fn snapshot(&mut self, now: Now, policy: &Policy, fleet: &Fleet, needs: &Needs) -> Snapshot {
-        let before = std::mem::take(&mut self.services);
+    pub(super) fn snapshot(
+        &mut self,
+        now: Now,
+        policy: &Policy,
+        fleet: &Fleet,
+        needs: &Needs,
+        queues: &Queues,
+    ) -> Snapshot {
+        let mut before = std::mem::take(&mut self.services);
+        before.resize(fleet.services.len(), None);
         self.services.resize(fleet.services.len(), None);
+        let mut is_same_list = true;
         for view in policy.views() {
             let place = view.service.0 as usize;
             let Some(watched) = fleet.service(view.service).filter(|watched| watched.declared) else { continue };
-            let status = self.service(watched, view, fleet, needs);
-            let same = before.get(place).and_then(Option::as_ref).filter(|before| ***before == status);
-            self.services[place] = Some(same.map_or_else(|| Arc::new(status), Arc::clone));
+            let known = before[place].take();
+            let is_called_as_before = known.as_ref().is_some_and(|known| known.name == watched.subject.name);
+            is_same_list &= is_called_as_before;
+            let same = known.filter(|known| self.is_as_before(known, watched, &view, fleet, needs));
+            self.services[place] = Some(same.unwrap_or_else(|| Arc::new(self.service(watched, view, fleet, needs))));
         }
-        let mut services: Vec<_> = self.services.iter().flatten().map(Arc::clone).collect();
-        services.sort_by(|a, b| a.name.cmp(&b.name));
+        // Whoever is left was in it and is not any more.
+        if !is_same_list || before.iter().any(Option::is_some) {
+            self.by_name = (0..self.services.len()).filter(|place| self.services[*place].is_some()).collect();
+            self.by_name.sort_by_key(|place| self.services[*place].as_ref().map(|status| Arc::clone(&status.name)));
+        }
+        let services: Vec<_> = self.by_name.iter().filter_map(|place| self.services[*place].clone()).collect();
         self.ready = self.ready || self.is_ready(now, &services);
         for (host, number) in self.hosts.iter_mut().zip(0..) {
             host.storm = policy.storm_since(HostId(number)).map(|since| now.at(since));
@@ -195,6 +230,8 @@ impl Picture {
             host.lost = loss.map(|loss| LostHost { incident: loss.incident, since: now.at(loss.since) });
             host.disk_full = policy.disk_full_since(HostId(number)).map(|since| now.at(since));
         }
+        self.judge_supervisor(now, queues);
+        let inputs = InputTimes { longest: std::mem::take(&mut self.inputs.longest), ..self.inputs };
         Snapshot {
             at: now,
             started: self.started,
@@ -205,10 +242,12 @@ impl Picture {
             waiting: fleet.waiting().map(|service| Arc::from(service.name.as_str())).collect(),
             store: self.store.clone(),
             configuration: self.configuration.clone(),
-            supervisor: self.supervisor(now),
+            supervisor: self.supervisor.clone(),
             windows: self.windows.clone(),
             law_violations: self.violations.iter().map(|(law, count)| (*law, *count)).collect(),
             stale_inputs: policy.stale_inputs(),
+            inputs,
+            queues: queues.statuses(),
         }
     }
 
@@ -222,11 +261,63 @@ impl Picture {
         (reached && tried) || now.mono.since(self.started.mono) >= PATIENCE
     }
 
-    fn supervisor(&self, now: Now) -> ComponentStatus {
+    fn judge_supervisor(&mut self, now: Now, queues: &Queues) {
         let faults: u64 = self.violations.values().sum();
-        let message =
+        let refused =
             (faults > 0).then(|| format!("{faults} actions were refused because they would have broken a law"));
-        ComponentStatus { up: faults == 0, since: if faults == 0 { self.started } else { now }, message }
+        let told: Vec<String> = refused.into_iter().chain(queues.trouble(now)).collect();
+        let up = told.is_empty();
+        let since = if self.supervisor.up == up { self.supervisor.since } else { now };
+        self.supervisor = ComponentStatus { up, since, message: (!up).then(|| told.join("; ")) };
+    }
+
+    /// Whether [`Picture::service`] would come to the same. Most do, each time, and to make it costs more than to compare.
+    fn is_as_before(
+        &self,
+        before: &ServiceStatus,
+        watched: &Watched,
+        view: &ServiceView,
+        fleet: &Fleet,
+        needs: &Needs,
+    ) -> bool {
+        let (subject, known) = (&watched.subject, fleet.container_of(watched));
+        let is_same_container = match (&before.container, known.map(|known| &known.detail)) {
+            (Some(before), Some(detail)) => {
+                before.id == detail.id.as_str()
+                    && before.name == detail.name
+                    && before.image == detail.image
+                    && before.addresses.iter().eq(detail.networks.values().flatten())
+                    && before
+                        .mounts
+                        .iter()
+                        .map(|(source, destination)| (source, destination))
+                        .eq(detail.mounts.iter().map(|mount| (&mount.source, &mount.destination)))
+            }
+            (before, known) => before.is_none() && known.is_none(),
+        };
+        let is_same_check = |(before, (check, name)): (&CheckStatus, (&Check, &Arc<str>))| {
+            let nothing = Seen::default();
+            let seen = self.checks.get(&(view.service, Arc::clone(name)));
+            let took = seen.map(|seen| seen.took.as_secs_f64());
+            let seen = seen.unwrap_or(&nothing);
+            before.name == *name
+                && before.kind == check.probe.kind()
+                && before.ping_token.as_ref() == ping_token(check)
+                && before.pending == seen.pending
+                && before.evidence == seen.evidence
+                && before.took == took
+                && before.counts == seen.counts
+                && before.certificate_expiry == seen.certificate_expiry
+        };
+        before.view == *view
+            && before.name == subject.name
+            && before.host == subject.host
+            && before.severity == subject.severity
+            && before.identity == subject.identity
+            && before.waits_for == waits_for(view, needs)
+            && is_same_container
+            && before.checks.len() == watched.service.checks.len()
+            && before.checks.iter().zip(watched.service.checks.iter().zip(&subject.checks)).all(is_same_check)
     }
 
     fn service(&self, watched: &Watched, view: ServiceView, fleet: &Fleet, needs: &Needs) -> ServiceStatus {
@@ -242,10 +333,7 @@ impl Picture {
             CheckStatus {
                 name: Arc::clone(name),
                 kind: check.probe.kind(),
-                ping_token: match &*check.probe {
-                    Probe::Heartbeat(heartbeat) => heartbeat.token.clone(),
-                    _ => None,
-                },
+                ping_token: ping_token(check).cloned(),
                 pending: seen.is_some_and(|seen| seen.pending),
                 evidence: seen.and_then(|seen| seen.evidence.clone()),
                 took: seen.map(|seen| seen.took.as_secs_f64()),
@@ -253,7 +341,6 @@ impl Picture {
                 certificate_expiry: seen.and_then(|seen| seen.certificate_expiry),
             }
         });
-        let waits = view.hold.is_some_and(|hold| hold.reason == Hold::Dependency && hold.behind.is_none());
         ServiceStatus {
             name: Arc::clone(&watched.subject.name),
             identity: watched.subject.identity.clone(),
@@ -261,9 +348,39 @@ impl Picture {
             severity: watched.subject.severity,
             container,
             checks: checks.collect(),
-            waits_for: if waits { needs.waits_for(view.service) } else { Vec::new() },
+            waits_for: waits_for(&view, needs),
             view,
         }
+    }
+}
+
+impl Supervisor {
+    /// Something has changed: a snapshot is due soon.
+    pub(super) fn changed(&mut self) {
+        let due = self.clock.mono() + SNAPSHOT_EVERY;
+        self.snapshot_due = Some(self.snapshot_due.map_or(due, |at| at.min(due)));
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.snapshot_due = None;
+        let now = self.clock.now();
+        self.measure_queues(now);
+        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet, &self.needs, &self.queues);
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// The containers that nobody watches and that a service waits for.
+fn waits_for(view: &ServiceView, needs: &Needs) -> Vec<Arc<str>> {
+    let waits = view.hold.is_some_and(|hold| hold.reason == Hold::Dependency && hold.behind.is_none());
+    if waits { needs.waits_for(view.service) } else { Vec::new() }
+}
+
+/// What a ping must carry, of a heartbeat.
+fn ping_token(check: &Check) -> Option<&Secret> {
+    match &*check.probe {
+        Probe::Heartbeat(heartbeat) => heartbeat.token.as_ref(),
+        _ => None,
     }
 }
 

@@ -102,6 +102,22 @@ pub fn stopwatch() -> impl Fn() -> Duration {
     move || start.elapsed()
 }
 
+/// When something came, for spans that only people and metrics see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival(Instant);
+
+impl Arrival {
+    /// It came just now.
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago that was.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Sixty-four bits from the operating system's random source.
 ///
 /// # Panics

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod disk;
 pub mod heartbeat;
 pub mod meters;
+pub mod queue;
 pub mod resolver;
 pub mod retry;
 pub mod run_as;

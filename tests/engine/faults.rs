@@ -12,6 +12,7 @@ use iaso::engine::{Change, ContainerId, Engine, EngineError, EventAction};
 use iaso::policy::id::Instance;
 use iaso::policy::input::Outcome;
 use iaso::system::clock::Clock;
+use iaso::system::queue::Queued;
 use iaso::system::resolver::Resolver;
 use iaso::system::tasks::Tasks;
 use libtest_mimic::Trial;
@@ -63,7 +64,7 @@ fn the_container() -> ContainerId {
 
 /// A watch that runs until this is dropped.
 pub struct Watched {
-    updates: mpsc::Receiver<Update>,
+    updates: mpsc::Receiver<Queued<Update>>,
     /// What came, for whoever reads why a test failed.
     seen: Vec<String>,
     _handle: WatchHandle,
@@ -83,7 +84,7 @@ impl Watched {
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(Update) -> Option<T>) -> T {
         let wait = async {
             loop {
-                let update = self.updates.recv().await.expect("the watch ended");
+                let update = self.updates.recv().await.expect("the watch ended").what;
                 self.seen.push(format!("{update:?}"));
                 if let Some(found) = wanted(update) {
                     return found;

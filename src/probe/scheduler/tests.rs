@@ -54,7 +54,7 @@ where
     (prober, starts)
 }
 
-fn start(prober: Prober, room: usize) -> (Tasks, SchedulerHandle, mpsc::Receiver<Finished>) {
+fn start(prober: Prober, room: usize) -> (Tasks, SchedulerHandle, mpsc::Receiver<Queued<Finished>>) {
     let tasks = Tasks::new();
     let (send, receive) = mpsc::channel(room);
     let handle = Scheduler::start(&tasks, Clock::new(), prober, send);
@@ -128,7 +128,7 @@ async fn hung_probes_delay_nobody_and_are_cut_in_the_end() {
     handle.set(ONE, (0..10).map(|check| planned(check, Duration::from_secs(1))).collect());
     let mut cut = BTreeMap::new();
     while cut.len() < 3 {
-        let finished = results.recv().await.unwrap();
+        let finished = results.recv().await.unwrap().what;
         assert_eq!(finished.verdict == Verdict::Passed, finished.check.0 >= 3);
         if finished.verdict == Verdict::Failed {
             cut.insert(finished.check.0, finished.evidence);
@@ -159,7 +159,7 @@ async fn the_probes_of_a_dead_host_leave_another_host_s_their_places() {
     tokio::time::sleep(Duration::from_secs(100)).await;
     handle.set(ONE, vec![planned(0, Duration::from_secs(1))]);
     let begun = Instant::now();
-    while results.recv().await.unwrap().service != ONE {}
+    while results.recv().await.unwrap().what.service != ONE {}
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
@@ -174,7 +174,7 @@ async fn a_probe_that_panics_is_a_failed_check_and_counted() {
     handle.set(ONE, (0..3).map(|check| planned(check, Duration::from_secs(10))).collect());
     let mut verdicts = BTreeMap::new();
     while verdicts.len() < 3 {
-        let finished = results.recv().await.unwrap();
+        let finished = results.recv().await.unwrap().what;
         verdicts.insert(finished.check.0, finished.verdict == Verdict::Passed);
     }
     assert_eq!(verdicts, BTreeMap::from([(0, false), (1, false), (2, true)]));
@@ -254,7 +254,7 @@ async fn another_life_cuts_the_run_of_the_old_one() {
     check.instance.started = 2;
     let asked = Instant::now();
     handle.set(ONE, vec![check]);
-    let finished = results.recv().await.unwrap();
+    let finished = results.recv().await.unwrap().what;
     assert_eq!((finished.instance.started, finished.verdict), (2, Verdict::Passed));
     assert!(asked.elapsed() < Duration::from_secs(2));
     assert_eq!(Arc::strong_count(&socket), 2, "what the cut run held is free, though its time was not up");
@@ -272,7 +272,7 @@ async fn results_that_nobody_takes_coalesce_and_hold_up_no_probe() {
     let mut taken: BTreeMap<u16, Vec<Mono>> = BTreeMap::new();
     handle.remove(ONE);
     tokio::time::sleep(SLOT).await;
-    while let Ok(finished) = results.try_recv() {
+    while let Ok(Queued { what: finished, .. }) = results.try_recv() {
         taken.entry(finished.check.0).or_default().push(finished.began);
         tokio::time::sleep(SLOT).await;
     }
@@ -314,6 +314,6 @@ async fn a_check_without_a_way_fails_and_names_the_cure() {
     let mut check = planned(0, Duration::from_secs(10));
     check.way = Err(NoAddress::NotPublished(80));
     handle.set(ONE, vec![check]);
-    let finished = results.recv().await.unwrap();
+    let finished = results.recv().await.unwrap().what;
     assert!(finished.verdict == Verdict::Failed && finished.evidence.contains("publish it"), "{}", finished.evidence);
 }

@@ -85,6 +85,16 @@ metrics! {
         "Log lines that were dropped because their sink was too slow or refused them.";
     TASK_RESTARTS: COUNTER "iaso_task_restarts_total" ["task"]
         "Panics of tasks, each followed by a new start where the task is kept.";
+    INPUT_DURATION: HISTOGRAM "iaso_input_duration_seconds" []
+        "How long results of checks, words of engines and ends of operations took until they were dealt with.";
+    QUEUE_LENGTH: GAUGE "iaso_queue_length" ["queue"]
+        "What waits for the supervisor.";
+    QUEUE_CAPACITY: GAUGE "iaso_queue_capacity" ["queue"]
+        "How much may wait for the supervisor; who has more waits as well, and nothing is lost.";
+    QUEUE_FULL: COUNTER "iaso_queue_full_total" ["queue"]
+        "Times that a queue of the supervisor's was found full.";
+    QUEUE_DROPPED: COUNTER "iaso_queue_dropped_total" ["queue"]
+        "What a full queue had no room for: looks at containers, history, lines of the flight recorder.";
     LAW_VIOLATIONS: COUNTER "iaso_law_violations_total" ["law"]
         "Decisions that a law forbade, and that were dropped.";
 }

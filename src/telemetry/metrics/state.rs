@@ -5,8 +5,9 @@ use iaso_policy::time::Wall;
 use prometheus::proto::MetricFamily;
 
 use super::names;
+use super::series::histogram;
 use crate::config::validated::Severity;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{INPUT_BUCKETS, Snapshot};
 use crate::system::build::{REVISION, VERSION};
 
 /// What the snapshot tells.
@@ -19,6 +20,9 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
         let open = snapshot.services.iter().filter(|s| s.severity == severity && s.view.incident.is_some()).count();
         ([severity_name(severity)], open as f64)
     };
+    let inputs = &snapshot.inputs;
+    let bounded = || snapshot.queues.iter().filter_map(|queue| Some((&*queue.name, queue.waiting?, queue.full)));
+    let dropping = snapshot.queues.iter().filter(|queue| queue.waiting.is_none());
     let laws: Vec<_> = snapshot.law_violations.iter().map(|(law, count)| (law.to_string(), *count as f64)).collect();
     vec![
         names::SERVICE_HEALTH.family(services().filter_map(|(name, view)| match view.health {
@@ -45,6 +49,11 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
         names::HOST_UP.family(hosts().map(|host| ([&*host.name], is(host.link.up)))),
         names::DISK_FULL.family(hosts().map(|host| ([&*host.name], is(host.disk_full.is_some())))),
         names::EVENTS_CONNECTED.family(hosts().map(|host| ([&*host.name], is(host.events_connected)))),
+        names::INPUT_DURATION.histograms([([], histogram(&INPUT_BUCKETS, &inputs.within, inputs.count, inputs.sum))]),
+        names::QUEUE_LENGTH.family(bounded().map(|(name, (waiting, _), _)| ([name], waiting as f64))),
+        names::QUEUE_CAPACITY.family(bounded().map(|(name, (_, room), _)| ([name], room as f64))),
+        names::QUEUE_FULL.family(bounded().map(|(name, _, full)| ([name], full as f64))),
+        names::QUEUE_DROPPED.family(dropping.map(|queue| ([&*queue.name], queue.full as f64))),
         names::LAW_VIOLATIONS.family(laws.iter().map(|(law, count)| ([law.as_str()], *count))),
     ]
 }

@@ -12,7 +12,7 @@ use super::credentials::Done;
 use super::*;
 use crate::journal::{Entry, Subject};
 use crate::snapshot::example::{at, broken, credential, credentials, record, secs, service, snapshot};
-use crate::snapshot::{OPERATION_BOUNDS, OperationCount, ServiceStatus};
+use crate::snapshot::{OPERATION_BOUNDS, OperationCount, QueueStatus, ServiceStatus};
 use crate::system::meters::{Breaker, OPERATION_BUCKETS};
 
 fn entry(status: &ServiceStatus, event: Event) -> Entry {
@@ -55,6 +55,11 @@ fn busy() -> String {
     picture.services = vec![service("api").into(), broken("web", Trouble::EngineUnhealthy).into()];
     Arc::make_mut(&mut picture.services[0]).checks[0].certificate_expiry = Some(1_800_000_000);
     picture.law_violations = vec![(2, 1)];
+    picture.inputs.observe(Duration::from_millis(4));
+    picture.queues = vec![
+        QueueStatus { name: "checks".into(), waiting: Some((3, 4096)), full: 1, last_full: None },
+        QueueStatus { name: "history".into(), waiting: None, full: 7, last_full: None },
+    ];
     let (_sender, receiver) = watch::channel(Arc::new(picture));
     let (clock, tasks) = (Clock::new(), Tasks::new());
     let meters = Meters::new(clock);
@@ -89,6 +94,12 @@ fn the_exposition_tells_state_and_counts_by_their_names() {
         "iaso_check_duration_seconds{service=\"api\",check=\"api\"} 0.003",
         "iaso_certificate_expiry_timestamp_seconds{service=\"api\",check=\"api\"} 1800000000",
         "iaso_law_violations_total{law=\"2\"} 1",
+        "iaso_input_duration_seconds_bucket{le=\"0.003\"} 0",
+        "iaso_input_duration_seconds_bucket{le=\"0.005\"} 1",
+        "iaso_queue_length{queue=\"checks\"} 3",
+        "iaso_queue_capacity{queue=\"checks\"} 4096",
+        "iaso_queue_full_total{queue=\"checks\"} 1",
+        "iaso_queue_dropped_total{queue=\"history\"} 7",
         "automation_operations_total{operation=\"recovery\",service=\"web\",status=\"success\"} 1",
         "automation_operations_total{operation=\"notification\",service=\"web\",status=\"success\"} 1",
         "automation_operation_duration_seconds_bucket{operation=\"recovery\",service=\"web\",le=\"5\"} 0",
@@ -192,7 +203,7 @@ fn the_document_is_current() {
 }
 
 /// What every label's values are.
-fn labels() -> [(&'static str, String); 19] {
+fn labels() -> [(&'static str, String); 20] {
     let verdicts: Vec<String> = Verdict::ALL.iter().map(|verdict| format!("`{}`", verdict.name())).collect();
     let verdicts = verdicts.join(", ");
     [
@@ -206,6 +217,10 @@ fn labels() -> [(&'static str, String); 19] {
         (
             "operation",
             "`recovery`, `operator` (a person's order), `credential` (a restart or signal for one's sake), `notification`; of credentials `refresh`, `render`, `rotation`",
+        ),
+        (
+            "queue",
+            "`engine/HOST`, `checks`, `orders`, `credentials`; of what drops, `looks/HOST`, `history`, `flight`",
         ),
         ("reason", "why Iaso held back, see [reasons.md](reasons.md)"),
         ("reporter", "a reporter's name in the configuration"),

@@ -1,0 +1,118 @@
+//! The whole supervisor over a scripted engine, in virtual time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::config::decode;
+use crate::engine::scripted::{Scripted, event, id, running};
+use crate::engine::watch::Watch;
+use crate::engine::{Change, EventAction};
+use crate::probe::report::Report;
+use crate::probe::scheduler::{Prober, Scheduler};
+use crate::system::meters::Meters;
+
+/// As in the daemon.
+const QUEUE: usize = 4096;
+/// More than any queue holds.
+const FLOOD: usize = 20_000;
+
+/// A supervisor that does not run yet, over an engine with one container with a check every second.
+struct Rig {
+    engine: Arc<Scripted>,
+    supervisor: Supervisor,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    probed: Arc<AtomicU64>,
+    tasks: Tasks,
+    clock: Clock,
+}
+
+fn rig() -> Rig {
+    let text = "discovery.labels = [\"iaso.enable=true\"]\nhosts.local.url = \"unix:///nowhere.sock\"\n";
+    let config = Arc::new(decode("iaso.toml", text, &|_| None).unwrap());
+    let (clock, tasks, engine) = (Clock::of_tokio(), Tasks::new(), Arc::new(Scripted::default()));
+    let mut web = running(id('a'), 100);
+    for (key, value) in [
+        ("iaso.enable", "true"),
+        ("iaso.check.web.type", "tcp"),
+        ("iaso.check.web.port", "80"),
+        ("iaso.check.web.interval", "1s"),
+    ] {
+        web.labels.insert(key.to_owned(), value.to_owned());
+    }
+    web.networks.insert("bridge".to_owned(), vec![[172, 17, 0, 2].into()]);
+    engine.containers.lock().unwrap().insert(id('a'), web);
+    let (updates, updated) = mpsc::channel(QUEUE);
+    let (watch, handle) = Watch::new(Arc::clone(&engine) as Arc<dyn Engine>, clock, updates);
+    tasks.spawn("watch", async move { watch.run().await });
+    let probed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&probed);
+    let prober: Prober = Arc::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Report::of(Vec::new(), Duration::from_millis(1)) }.boxed()
+    });
+    let (results, finished) = mpsc::channel(QUEUE);
+    let probes = Scheduler::start(&tasks, clock, prober, results);
+    let (snapshots, seen) = watch::channel(Arc::new(Snapshot::nothing(clock.now())));
+    let ports = Ports {
+        hosts: vec![HostPort {
+            engine: Arc::clone(&engine) as Arc<dyn Engine>,
+            breaker: Arc::new(Client::new("docker/local", Meters::new(clock))),
+            watch: handle,
+            updates: updated,
+            site: EngineSite::Local,
+        }],
+        probes,
+        results: finished,
+        store: Store::in_memory(clock).0,
+        recorder: None,
+        orders: mpsc::channel(1).1,
+        credentials: mpsc::channel(1).1,
+        rereads: mpsc::channel(1).1,
+        delivered: mpsc::unbounded_channel().1,
+        listeners: Vec::new(),
+        snapshots,
+        heartbeat: Heartbeat::new(),
+        tasks: tasks.clone(),
+        clock,
+    };
+    let supervisor = Supervisor::new(config, None, 1, Restored::nothing(), ports);
+    Rig { engine, supervisor, snapshots: seen, probed, tasks, clock }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_events_hides_no_death_loses_no_result_and_is_told() {
+    let Rig { engine, supervisor, mut snapshots, probed, tasks, clock } = rig();
+    // While the supervisor does not run, the link is made and the queue fills.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for number in 0..FLOOD {
+        engine.tell(event(id('a'), EventAction::Kill(1)));
+        if number == FLOOD / 2 {
+            engine.tell(crate::engine::EngineEvent { time: 200, ..event(id('a'), EventAction::Die(3)) });
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    tasks.spawn("supervisor", supervisor.run(CancellationToken::new()));
+    let flooded = snapshots
+        .wait_for(|snapshot| snapshot.queues.iter().any(|queue| &*queue.name == "engine/local" && queue.full > 0));
+    let flooded = Arc::clone(&flooded.await.unwrap());
+    assert!(!flooded.supervisor.up);
+    let message = flooded.supervisor.message.clone().unwrap();
+    assert_eq!(message, "the queue engine/local was full (4096 waited)");
+
+    // It died among all that, and is healed.
+    while !engine.asked.lock().unwrap().contains(&Change::Start) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Nothing comes any more: what is told lasts for a minute, so that who looks now and then sees it.
+    let calm = snapshots.wait_for(|snapshot| snapshot.supervisor.up);
+    let calm = Arc::clone(&calm.await.unwrap());
+    let since = flooded.queues[0].last_full.unwrap();
+    assert!(clock.mono().since(since.mono) >= Duration::from_secs(60));
+    assert!(calm.inputs.count > u64::try_from(FLOOD).unwrap(), "{:?}", calm.inputs);
+    // Each result that came of a probe was counted.
+    let (passed, failed) = calm.services[0].checks[0].counts;
+    let (all, told) = (probed.load(Ordering::Relaxed), passed + failed);
+    assert!(told > 0 && (told..=told + 1).contains(&all), "{told} of {all}");
+}
