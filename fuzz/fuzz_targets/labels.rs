@@ -5,9 +5,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use iaso::config;
 use iaso::config::validated::{Config, Peer, Probe, Service, Target, Trust, UrlHost};
 use iaso::config::watch::{Labels, Verdict, judge};
-use iaso::config;
 use iaso::policy::spec::Step;
 use libfuzzer_sys::fuzz_target;
 

@@ -2,7 +2,6 @@
 //! others out.
 
 use bollard::errors::Error;
-use bollard::models::EventMessage;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Empty};
@@ -12,7 +11,7 @@ use url::form_urlencoded;
 
 use super::docker::{engine_error, no_engine};
 use super::transport::Transport;
-use super::{EngineError, EngineEvent, EventStream, translate};
+use super::{EngineError, EngineEvent, EventStream, answers};
 
 /// `health_status` stands for `health_status: unhealthy` and its like: the engine compares beginnings.
 const FILTERS: &str = r#"{"type":["container"],"event":["create","start","kill","die","stop","restart","pause","unpause","oom","health_status","rename","destroy"]}"#;
@@ -41,11 +40,9 @@ impl Lines {
     async fn next_event(&mut self) -> Result<Option<EngineEvent>, EngineError> {
         loop {
             while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let message = serde_json::from_slice::<EventMessage>(&self.read[..end]);
+                let event = answers::event(&self.read[..end]);
                 self.read.advance(end + 1);
-                if let Some(event) =
-                    translate::event(message.map_err(|err| engine_error(Error::JsonSerdeError { err }))?)
-                {
+                if let Some(event) = event.map_err(|err| engine_error(Error::JsonSerdeError { err }))? {
                     return Ok(Some(event));
                 }
             }

@@ -1,5 +1,6 @@
 //! A container engine as the rest of Iaso sees it, and what may be asked of one.
 
+pub mod answers;
 mod connect;
 pub mod denied;
 pub mod docker;
