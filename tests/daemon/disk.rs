@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
+use iaso::system::clock::stopwatch;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -30,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
         data_that_cannot_be_written_are_kept_in_memory,
     ];
     tests.extend(suite![&mounted; a_full_disk_costs_no_healing]);
-    tests.extend(suite![&frozen; a_disk_that_hangs_costs_no_healing]);
+    tests.extend(suite![&frozen; a_disk_that_hangs_costs_no_healing, a_stall_of_ten_seconds_delays_no_healing]);
     tests
 }
 
@@ -165,6 +167,38 @@ fn a_full_disk_costs_no_healing() {
 /// Leaves no room.
 fn fill(dir: &Path) {
     fs::write(dir.join("filler"), vec![0; 2 << 20]).unwrap_err();
+}
+
+/// Law 1: what dies while the disk takes nothing is healed meanwhile, and what was charged for it is not lost.
+fn a_stall_of_ten_seconds_delays_no_healing() {
+    const STALL: Duration = Duration::from_secs(10);
+    let (site, mount) = (Site::shared(), Mount::ext4());
+    let home = Home::with_data(&site, &mount.at.join("data"), &Settings::default());
+    let events = site.events();
+    let daemon = home.start(&[]);
+    let names = [site.patient("web", &["--network=none"], &[]), site.patient("other", &["--network=none"], &[])];
+    names.iter().for_each(|name| daemon.until_health(name, "healthy"));
+    let frozen = mount.freeze();
+    let stalled = stopwatch();
+    for name in &names {
+        site.ask(name, "/exit?code=3");
+        until("it runs again", || (events.count(name, "start") > 1 && site.runs(name)).then_some(()));
+    }
+    assert!(stalled() < STALL, "healing took as long as the stall: {:?}", stalled());
+    std::thread::sleep(STALL.saturating_sub(stalled()));
+    drop(frozen);
+    until_store(&home, "healthy", "");
+    for name in &names {
+        until("it is healed", || (daemon.count(name, "incident_closed") > 0).then_some(()));
+    }
+    daemon.stop();
+    // The next run knows of both.
+    let daemon = home.start(&[]);
+    for name in &names {
+        daemon.until_health(name, "healthy");
+        daemon.until_explained(name, &["(attempt 1): it healed"]);
+    }
+    daemon.stop();
 }
 
 fn a_disk_that_hangs_costs_no_healing() {
