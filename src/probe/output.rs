@@ -36,16 +36,9 @@ mod tests {
 
     #[test]
     fn a_line_that_may_hold_a_secret_is_kept_back() {
-        for line in [
-            "FATAL: Password hunter2 is wrong",
-            "cannot reach postgres://shop:hunter2@db/shop",
-            "X_TOKEN=hunter2",
-            "Authorization: Basic hunter2",
-            "redis://:hunter2@cache",
-        ] {
-            let told = words(1, line);
-            assert!(!told.contains("hunter2") && told.contains("kept back"), "{told}");
-        }
+        // What such a line is, `redact` knows.
+        let told = words(1, "FATAL: Password hunter2 is wrong");
+        assert!(!told.contains("hunter2") && told.contains("kept back"), "{told}");
         assert_eq!(words(1, "GET http://db/ failed: mail a@b"), "exit code 1: GET http://db/ failed: mail a@b");
     }
 }

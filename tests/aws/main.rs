@@ -9,12 +9,12 @@ mod reads;
 mod strange;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// How long a test waits for what must happen. Only what is broken takes that long.
-const PATIENCE: Duration = Duration::from_secs(90);
+use waiting::{scratch, until, wait};
 
 fn main() -> ExitCode {
     iaso::system::tls::install_provider();
@@ -27,26 +27,4 @@ fn main() -> ExitCode {
     let code = support::conclude_at_once(8, tests);
     moto::end_shared();
     code
-}
-
-/// The first thing that `look` finds.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let waited = iaso::system::clock::stopwatch();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(waited() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(30));
-    }
-}
-
-/// Runs a future to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A folder of the test's own under the target directory, removed when it is dropped.
-fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("iaso-test-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

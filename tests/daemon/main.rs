@@ -49,13 +49,13 @@ mod target;
 mod telemetry;
 #[path = "../support/vault/mod.rs"]
 mod vault;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod zero;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// How long a test waits for what must happen. Only what is broken takes that long.
-const PATIENCE: Duration = Duration::from_secs(120);
+use waiting::{scratch, until, wait};
 
 fn main() -> ExitCode {
     let mut tests = zero::tests();
@@ -90,26 +90,4 @@ fn main() -> ExitCode {
     let code = support::conclude_at_once(4, tests);
     site::remove_images();
     code
-}
-
-/// The first thing that `look` finds.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let waited = iaso::system::clock::stopwatch();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(waited() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(30));
-    }
-}
-
-/// Runs a future to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A folder of the test's own under the target directory, removed when it is dropped.
-fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("iaso-test-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

@@ -22,13 +22,13 @@ mod site;
 #[path = "../support/mod.rs"]
 mod support;
 mod unit;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
-/// How long a test waits for what must happen. Only what is broken takes that long.
-const PATIENCE: Duration = Duration::from_secs(120);
+use waiting::{scratch, until, wait};
 
 /// The executable that everything is made from.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_iaso");
@@ -44,28 +44,6 @@ fn main() -> ExitCode {
     image::remove();
     machine::remove();
     code
-}
-
-/// The first thing that `look` finds.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let waited = iaso::system::clock::stopwatch();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(waited() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Runs a future to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A folder of the test's own under the target directory, removed when it is dropped.
-fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("iaso-test-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// A file of the repository.

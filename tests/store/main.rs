@@ -10,10 +10,14 @@ mod mount;
 mod records;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
+
+use waiting::{scratch, wait};
 
 /// What every test returns.
 type Verdict = Result<(), Failed>;
@@ -26,14 +30,4 @@ fn main() -> ExitCode {
     tests.extend(faults::tests());
     tests.extend(kills::tests());
     support::conclude(tests)
-}
-
-/// Runs a future to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A folder of the test's own under the target directory, removed when it is dropped.
-fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("iaso-test-store-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

@@ -12,8 +12,12 @@ mod rotation;
 mod support;
 #[path = "../support/vault/mod.rs"]
 mod vault;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::process::ExitCode;
+
+use waiting::wait;
 
 fn main() -> ExitCode {
     iaso::system::tls::install_provider();
@@ -23,11 +27,6 @@ fn main() -> ExitCode {
     tests.extend(double::tests());
     tests.extend(rotation::tests());
     support::conclude(tests)
-}
-
-/// Runs a future to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// The same, in virtual time.
