@@ -207,7 +207,7 @@ pub(super) fn scalar(value: &Value, kind: &Kind) -> Read<()> {
             name if presets::names().any(|known| known == name) => Ok(()),
             _ => Err(one_of(presets::names())),
         },
-        Kind::Size => text(value).and_then(values::size).map(drop),
+        Kind::Size(least) => text(value).and_then(|text| values::size(text, *least)).map(drop),
         Kind::Duration(min, max) => text(value).and_then(|text| values::duration(text, *min, *max)).map(drop),
         Kind::DurationOrNever(min, max) => match text(value)? {
             "never" => Ok(()),

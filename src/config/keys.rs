@@ -38,8 +38,8 @@ pub(super) enum Kind {
     Name,
     /// A name of a preset, or `none`.
     Preset,
-    /// Bytes in KiB, MiB, GiB or TiB, or `0`.
-    Size,
+    /// Bytes in KiB, MiB, GiB or TiB, at least so many MiB; from none on also `0`.
+    Size(u64),
     /// Milliseconds, both ends included.
     Duration(u64, u64),
     /// Like `Duration`, or `"never"`.

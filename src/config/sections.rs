@@ -90,7 +90,7 @@ fn history(table: &Table) -> History {
     let default = History::default();
     History {
         keep: duration_of(table, "keep").unwrap_or(default.keep),
-        max_bytes: integer_of::<u64>(table, "max_mib").map_or(default.max_bytes, |mib| mib << 20),
+        max_bytes: decode::size_of(table, "max_size").unwrap_or(default.max_bytes),
     }
 }
 

@@ -95,9 +95,12 @@ pub(super) fn threshold(text: &str) -> Read<Threshold> {
     }
 }
 
-/// `512KiB`, `256MiB`, `2GiB`, `1TiB`, or `0`; in bytes.
-pub(super) fn size(text: &str) -> Read<u64> {
-    const FORM: &str = "a size such as \"256MiB\" or \"2GiB\", or \"0\"";
+/// `512KiB`, `256MiB`, `2GiB`, `1TiB`, or `0`; in bytes. At least `least` MiB.
+pub(super) fn size(text: &str, least: u64) -> Read<u64> {
+    let wrong = || match least {
+        0 => "a size such as \"256MiB\" or \"2GiB\", or \"0\"".to_owned(),
+        least => format!("a size such as \"256MiB\" or \"2GiB\", at least \"{least}MiB\""),
+    };
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let shift = match &text[split..] {
         "" if text == "0" => 0,
@@ -105,10 +108,11 @@ pub(super) fn size(text: &str) -> Read<u64> {
         "MiB" => 20,
         "GiB" => 30,
         "TiB" => 40,
-        _ => return Err(FORM.to_owned()),
+        _ => return Err(wrong()),
     };
     let number = text[..split].parse::<u64>().ok();
-    Ok(number.and_then(|number| number.checked_mul(1 << shift)).ok_or(FORM)?)
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes >= least << 20).ok_or_else(wrong)
 }
 
 /// The last word of a ladder that has whatever needs the service follow it.
@@ -368,14 +372,15 @@ mod tests {
     #[test]
     fn sizes_have_a_unit() {
         assert_eq!(
-            ["0", "512KiB", "256MiB", "2GiB"].map(|text| size(text).ok()),
+            ["0", "512KiB", "256MiB", "2GiB"].map(|text| size(text, 0).ok()),
             [0, 512 << 10, 256 << 20, 2 << 30].map(Some)
         );
         for bad in
             ["", "256", "256MB", "MiB", "-1MiB", "1.5GiB", "256 MiB", "99999999999999999999KiB", "17179869184GiB"]
         {
-            assert!(size(bad).is_err(), "{bad}");
+            assert!(size(bad, 0).is_err(), "{bad}");
         }
+        assert_eq!((size("1MiB", 1).is_ok(), size("1023KiB", 1).is_ok(), size("0", 1).is_ok()), (true, false, false));
     }
 
     #[test]

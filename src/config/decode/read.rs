@@ -72,7 +72,7 @@ pub(in crate::config) fn ladder_of(table: &Table, name: &str) -> Option<Ladder> 
 }
 
 pub(in crate::config) fn size_of(table: &Table, name: &str) -> Option<u64> {
-    values::size(text_of(table, name)?).ok()
+    values::size(text_of(table, name)?, 0).ok()
 }
 
 pub(in crate::config) fn labels_of(table: &Table, name: &str) -> Option<Vec<LabelMatch>> {

@@ -17,8 +17,8 @@ pub(in crate::config) static DAEMON: &[Key] = &[
     key(
         "history",
         Kind::Table(HISTORY),
-        Default("{ keep = \"30d\", max_mib = 256 }"),
-        "how long outages and what was decided and seen in them are kept, and how much in all: 1 to 65536 MiB",
+        Default("{ keep = \"30d\", max_size = \"256MiB\" }"),
+        "how long outages and what was decided and seen in them are kept, and how much in all",
     ),
     key("allow_commands", Kind::Bool, Default("false"), "whether checks of type command may run programs on this host"),
 ];
@@ -36,5 +36,5 @@ static HISTORY: &[Key] = &[
         Hidden,
         "from an hour to ten years; what goes on is kept for as long as it does",
     ),
-    key("max_mib", Kind::Integer(1, 65_536), Hidden, "the oldest goes first; what goes on stays"),
+    key("max_size", Kind::Size(1), Hidden, "the oldest goes first; what goes on stays"),
 ];

@@ -92,7 +92,7 @@ pub(super) static FLEET: &[Key] = &[
     ),
     key(
         "disk_full",
-        Kind::Size,
+        Kind::Size(0),
         Default("\"256MiB\""),
         "with less than this free on the engine's disk, what keeps data is not restarted; \"0\": whatever is free",
     ),
