@@ -134,7 +134,7 @@ pub enum AutohealLabel {
 }
 
 /// `KEY=VALUE`: the container carries this label with this value (compared without regard to case).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LabelMatch {
     /// The label's key.
     pub key: String,
@@ -273,7 +273,7 @@ pub struct Careful {
 }
 
 /// Which containers a service is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// The container of this name.
     Container(String),

@@ -1,5 +1,6 @@
 //! Which containers are services of the file, and the names that they go by.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use iaso_policy::id::{Identity, InvalidIdentity};
 use super::depends;
 use super::labels::{self, Asked, LabelMistake};
 use super::presets;
-use super::validated::{Config, Service, Target};
+use super::validated::{Config, Host, Service, Target};
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
@@ -57,42 +58,93 @@ pub struct Watched {
     pub mistakes: Vec<LabelMistake>,
 }
 
-/// Decides about a container: its own `iaso.enable=false` beats the file, the file beats its other labels, and those beat
-/// `[defaults]`. Of several services of the file, one that names the container comes before one that names a Compose service,
-/// and that before one with a selector. `image` is its image as the engine names it.
-pub fn judge(config: &Config, host: &str, container: &str, image: &str, labels: &Labels) -> Verdict {
-    if labels::is_disabled(labels) {
-        return Verdict::Disabled;
-    }
-    // An engine takes no such name; nothing could be kept for it.
-    let Ok(identity) = identity(host, container, labels) else { return Verdict::Unwatched(Vec::new()) };
-    let stateful = |service: &Service| service.stateful.unwrap_or_else(|| presets::is_stateful(image));
-    let first = config.hosts.first().map_or(host, |host| host.name.as_str());
-    let of_file = config
-        .services
-        .values()
-        .filter(|service| service.host == host && matches(service, container, labels))
-        .min_by_key(|service| match service.target {
-            Target::Container(_) => 0,
-            Target::Compose { .. } => 1,
-            Target::Selector(_) => 2,
-        });
-    if let Some(service) = of_file {
-        let name = display_name(&identity, Some(&service.name), first);
-        let service = Arc::clone(service);
-        let mistakes = depends::mistakes(container, labels);
-        let stateful = stateful(&service);
-        return Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }));
-    }
-    match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
-        Asked::Watched(service, mut mistakes) => {
-            mistakes.extend(depends::mistakes(container, labels));
-            let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
-            let (name, stateful) = (display_name(&identity, own, first), stateful(&service));
-            Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }))
+/// The services of the file by what they name: a list of thousands of containers is judged by them.
+#[derive(Debug)]
+pub struct Targets {
+    /// In the order of the containers that they name.
+    containers: Vec<Arc<Service>>,
+    /// In the order of the Compose services that they name.
+    compose: Vec<Arc<Service>>,
+    selectors: Vec<Arc<Service>>,
+}
+
+impl Targets {
+    /// Those of this configuration.
+    pub fn new(config: &Config) -> Self {
+        let of_kind = |is_it: fn(&Target) -> bool| -> Vec<Arc<Service>> {
+            config.services.values().filter(|service| is_it(&service.target)).cloned().collect()
+        };
+        let mut containers = of_kind(|target| matches!(target, Target::Container(_)));
+        let mut compose = of_kind(|target| matches!(target, Target::Compose { .. }));
+        for services in [&mut containers, &mut compose] {
+            services.sort_by(|one, other| one.target.cmp(&other.target));
         }
-        Asked::Nothing(mistakes) => Verdict::Unwatched(mistakes),
+        Self { containers, compose, selectors: of_kind(|target| matches!(target, Target::Selector(_))) }
     }
+
+    /// Decides about a container: its own `iaso.enable=false` beats the file, the file beats its other labels, and those beat
+    /// `[defaults]`. `self` is of `config`, `image` is its image as the engine names it.
+    pub fn judge(&self, config: &Config, host: &str, container: &str, image: &str, labels: &Labels) -> Verdict {
+        if labels::is_disabled(labels) {
+            return Verdict::Disabled;
+        }
+        // An engine takes no such name; nothing could be kept for it.
+        let Ok(identity) = identity(host, container, labels) else { return Verdict::Unwatched(Vec::new()) };
+        let stateful = |service: &Service| service.stateful.unwrap_or_else(|| presets::is_stateful(image));
+        let first = config.hosts.first().map_or(host, |host| host.name.as_str());
+        if let Some(service) = self.service(host, container, labels) {
+            let name = display_name(&identity, Some(&service.name), first);
+            let service = Arc::clone(service);
+            let mistakes = depends::mistakes(container, labels);
+            let stateful = stateful(&service);
+            return Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }));
+        }
+        match labels::read(&identity, container, labels, &config.discovery, &config.defaults) {
+            Asked::Watched(service, mut mistakes) => {
+                mistakes.extend(depends::mistakes(container, labels));
+                let own = (*service.name != *identity.short_name()).then_some(service.name.as_str());
+                let (name, stateful) = (display_name(&identity, own, first), stateful(&service));
+                Verdict::Watched(Box::new(Watched { identity, name, service, stateful, mistakes }))
+            }
+            Asked::Nothing(mistakes) => Verdict::Unwatched(mistakes),
+        }
+    }
+
+    /// The service that a container is. One that names the container comes before one that names a Compose service, and that
+    /// before one with a selector; of several such, the first by name.
+    fn service(&self, host: &str, container: &str, labels: &Labels) -> Option<&Arc<Service>> {
+        let by_container = named(&self.containers, |target| match target {
+            Target::Container(name) => name.as_str().cmp(container),
+            Target::Compose { .. } | Target::Selector(_) => Ordering::Less,
+        });
+        let by_compose = compose(labels).filter(|_| !is_one_off(labels)).map(|wanted| {
+            named(&self.compose, |target| match target {
+                Target::Compose { project, service } => (project.as_str(), service.as_str()).cmp(&wanted),
+                Target::Container(_) | Target::Selector(_) => Ordering::Less,
+            })
+        });
+        let selects = |service: &&Arc<Service>| match &service.target {
+            Target::Selector(label) => {
+                labels.get(&label.key).is_some_and(|value| value.trim().eq_ignore_ascii_case(&label.value))
+            }
+            Target::Container(_) | Target::Compose { .. } => false,
+        };
+        let here = |service: &&Arc<Service>| service.host == host;
+        let by_name = by_container.iter().find(here).or_else(|| by_compose.unwrap_or_default().iter().find(here));
+        by_name.or_else(|| self.selectors.iter().filter(here).find(selects))
+    }
+}
+
+/// Those of `services`, which are in this order, that name what is looked for.
+fn named(services: &[Arc<Service>], order: impl Fn(&Target) -> Ordering) -> &[Arc<Service>] {
+    let from = services.partition_point(|service| order(&service.target) == Ordering::Less);
+    let to = services.partition_point(|service| order(&service.target) != Ordering::Greater);
+    &services[from..to]
+}
+
+/// Decides about one container; see [`Targets::judge`].
+pub fn judge(config: &Config, host: &str, container: &str, image: &str, labels: &Labels) -> Verdict {
+    Targets::new(config).judge(config, host, container, image, labels)
 }
 
 /// Whether it is a container of `docker compose run`: exit is its natural end.
@@ -105,19 +157,6 @@ pub fn is_orchestrated(labels: &Labels) -> bool {
     const TASK: [&str; 2] = ["com.docker.swarm.task.id", "com.hashicorp.nomad.alloc_id"];
     const OWNED: [&str; 4] = ["io.kubernetes.", "io.rancher.", "com.amazonaws.ecs.", "com.hashicorp.nomad."];
     labels.keys().any(|key| TASK.contains(&key.as_str()) || OWNED.iter().any(|prefix| key.starts_with(prefix)))
-}
-
-/// Whether a service of the file is this container. The caller compares their hosts.
-pub fn matches(service: &Service, container: &str, labels: &Labels) -> bool {
-    match &service.target {
-        Target::Container(name) => name == container,
-        Target::Compose { project, service } => {
-            compose(labels) == Some((project.as_str(), service.as_str())) && !is_one_off(labels)
-        }
-        Target::Selector(label) => {
-            labels.get(&label.key).is_some_and(|value| value.trim().eq_ignore_ascii_case(&label.value))
-        }
-    }
 }
 
 /// The name that people use: `name` from the file or a label, with `-N` from replica 2 on, else what the identity says;
@@ -135,8 +174,11 @@ pub fn display_name(identity: &Identity, name: Option<&str>, first_host: &str) -
 
 /// Whether a service of the file goes by this name, on the first host or on its own.
 pub fn is_of_file(config: &Config, name: &str) -> bool {
-    let short = |service: &Service| name.strip_prefix(&*service.host).and_then(|rest| rest.strip_prefix('.'));
-    config.services.contains_key(name) || config.services.values().any(|it| short(it) == Some(&it.name))
+    let is_on = |host: &Host| {
+        let short = name.strip_prefix(&host.name).and_then(|rest| rest.strip_prefix('.'));
+        short.and_then(|short| config.services.get(short)).is_some_and(|service| service.host == host.name)
+    };
+    config.services.contains_key(name) || config.hosts.iter().any(is_on)
 }
 
 /// The replica number in `HOST/PROJECT/SERVICE/REPLICA`.
@@ -168,6 +210,35 @@ mod tests {
         assert_eq!(of(&[(NUMBER, "x")]), "local//shop-web-2");
         assert_eq!(of(&[(SERVICE, "a/b")]), "local//shop-web-2");
         assert!(identity("local", "a b", &Labels::new()).is_err());
+    }
+
+    #[test]
+    fn of_several_services_one_is_found() {
+        let text = "hosts.local.url = 'unix:///a'\nhosts.nas.url = 'unix:///b'\n\
+                    services.by-label.selector.label = 'app=Web'\n\
+                    services.another.selector.label = 'tier=front'\n\
+                    services.of-project.compose = 'shop/web'\n\
+                    services.first.container = 'web'\n\
+                    services.there = { host = 'nas', container = 'web' }\n\
+                    services.there-too = { host = 'nas', compose = 'shop/web' }\n\
+                    services.last.container = 'zebra'\n";
+        let config = crate::config::decode("test", text, &|_| None).unwrap();
+        let targets = Targets::new(&config);
+        let found = |host: &str, container: &str, pairs: &[(&str, &str)]| {
+            targets.service(host, container, &labels(pairs)).map(|service| service.name.clone())
+        };
+        let shop = [(PROJECT, "shop"), (SERVICE, "web"), ("app", " WEB "), ("tier", "front")];
+        assert_eq!(found("local", "web", &shop).as_deref(), Some("first"));
+        assert_eq!(found("local", "shop-web-1", &shop).as_deref(), Some("of-project"));
+        assert_eq!(
+            found("local", "shop-web-1", &[&shop[..], &[(ONE_OFF, "True")]].concat()).as_deref(),
+            Some("another")
+        );
+        assert_eq!(found("local", "zebra", &[]).as_deref(), Some("last"));
+        assert_eq!(found("nas", "web", &shop).as_deref(), Some("there"));
+        assert_eq!(found("nas", "other", &shop).as_deref(), Some("there-too"));
+        assert_eq!(found("nas", "other", &[("app", "web")]), None);
+        assert_eq!(found("local", "we", &[(PROJECT, "shop")]), None);
     }
 
     #[test]

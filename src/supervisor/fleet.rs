@@ -14,13 +14,15 @@ use iaso_policy::time::{Mono, Now};
 
 use super::container::{Known, estimate, health_at_start, is_alive, state_of};
 use crate::config::validated::{Config, Service};
-use crate::config::watch::{self, Verdict};
+use crate::config::watch::{self, Targets, Verdict};
 use crate::engine::{ContainerDetail, ContainerId, ContainerState, EngineEvent, EventAction};
 use crate::journal::Subject;
 
 /// Every container and every service that is known.
 pub(crate) struct Fleet {
     pub(super) config: Arc<Config>,
+    /// Of `config`.
+    targets: Targets,
     /// The container that Iaso itself runs in.
     own: Option<ContainerId>,
     hosts: Vec<BTreeMap<ContainerId, Known>>,
@@ -66,7 +68,8 @@ impl Fleet {
     pub(crate) fn new(config: Arc<Config>, own: Option<ContainerId>) -> Self {
         let hosts = config.hosts.iter().map(|_| BTreeMap::new()).collect();
         let (by_identity, by_name, told) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { config, own, hosts, services: Vec::new(), by_identity, by_name, told, tellings: 1 }
+        let targets = Targets::new(&config);
+        Self { config, targets, own, hosts, services: Vec::new(), by_identity, by_name, told, tellings: 1 }
     }
 
     /// A full list: what is on it is as it says, what is not is gone.
@@ -269,7 +272,7 @@ impl Fleet {
     fn adopt(&mut self, host: HostId, detail: &ContainerDetail, now: Mono) -> Option<ServiceId> {
         let config = Arc::clone(&self.config);
         let host_name = &config.hosts[usize::from(host.0)].name;
-        match watch::judge(&config, host_name, &detail.name, &detail.image, &detail.labels) {
+        match self.targets.judge(&config, host_name, &detail.name, &detail.image, &detail.labels) {
             Verdict::Disabled => None,
             Verdict::Unwatched(mistakes) => {
                 self.tell_mistakes(detail, &mistakes);

@@ -10,16 +10,17 @@ use iaso_policy::time::{Mono, Now};
 
 use super::{Fleet, News, Watched};
 use crate::config::validated::{Config, Service};
-use crate::config::watch;
-use crate::engine::ContainerId;
+use crate::config::watch::Targets;
+use crate::engine::{ContainerDetail, ContainerId};
 
 impl Fleet {
     /// Takes on a configuration with the same hosts. Services that are no longer watched come last of what follows, so
     /// that nothing decided then is decided by half of it.
     pub(crate) fn reload(&mut self, config: Arc<Config>, now: Now) -> News {
+        let targets = std::mem::replace(&mut self.targets, Targets::new(&config));
         let before = std::mem::replace(&mut self.config, config);
         self.tellings += 1;
-        let changed = self.judged_otherwise(&before);
+        let changed = self.judged_otherwise(&before, &targets);
         // Their names are free for each other.
         for (host, id) in &changed {
             if let Some(service) = self.service_of(*host, id) {
@@ -56,13 +57,13 @@ impl Fleet {
 
     /// The containers about which the two configurations differ; of several that claim one service the one that it is comes
     /// last, and has the last word about it.
-    fn judged_otherwise(&self, before: &Config) -> Vec<(HostId, ContainerId)> {
+    fn judged_otherwise(&self, before: &Config, targets: &Targets) -> Vec<(HostId, ContainerId)> {
         let mut changed = Vec::new();
         for ((host, containers), number) in before.hosts.iter().zip(&self.hosts).zip(0..) {
             for (id, known) in containers {
-                let detail = &known.detail;
-                let judged = |config| watch::judge(config, &host.name, &detail.name, &detail.image, &detail.labels);
-                if judged(before) != judged(&self.config) {
+                let ContainerDetail { name, image, labels, .. } = &known.detail;
+                let judged = |targets: &Targets, config| targets.judge(config, &host.name, name, image, labels);
+                if judged(targets, before) != judged(&self.targets, &self.config) {
                     changed.push((HostId(number), id.clone()));
                 }
             }
