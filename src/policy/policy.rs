@@ -67,6 +67,7 @@ impl Policy {
             moves: 0,
             stirred: BTreeSet::new(),
             stale: 0,
+            touched: Vec::new(),
         };
         let remembered = restored.services.into_iter().map(|memory| (memory.identity.clone(), memory)).collect();
         let (services, timers, rollouts) = (Vec::new(), BTreeSet::new(), Vec::new());
@@ -189,6 +190,18 @@ impl Policy {
         self.services.iter().flatten().map(|service| self.view_of(service))
     }
 
+    /// Adds every service whose view may be another since this was last called, or is gone. What time alone changes of the
+    /// views of others is not counted: what is left of a budget, and until when a person's word holds; nor whose outage others
+    /// are part of, and what a rollout waits for.
+    pub fn take_touched(&mut self, touched: &mut Vec<ServiceId>) {
+        for id in &self.shared.touched {
+            if let Some(service) = self.services.get_mut(id.0 as usize).and_then(Option::as_deref_mut) {
+                service.touched = false;
+            }
+        }
+        touched.append(&mut self.shared.touched);
+    }
+
     /// What each defined service's memory is kept under.
     pub fn identities(&self) -> impl Iterator<Item = (ServiceId, &Identity)> {
         self.services.iter().flatten().map(|service| (service.id, &service.spec.identity))
@@ -209,6 +222,9 @@ impl Policy {
         let mut turn = Turn { now: self.now, shared: &mut self.shared, out };
         act(service, &mut turn);
         service.show_sky(&mut turn);
+        if !core::mem::replace(&mut service.touched, true) {
+            turn.shared.touched.push(id);
+        }
         place_timer(&mut self.timers, service);
         if before.is_some() && before != self.standing(id) {
             self.shared.moved.insert(id);

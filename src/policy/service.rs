@@ -118,6 +118,9 @@ pub(crate) struct Service {
     pub(crate) sky: Option<Sky>,
     /// It is no longer declared, and ends with the operation under way.
     pub(crate) leaving: bool,
+    /// It is one of those that may stand otherwise.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) touched: bool,
 }
 
 /// An unbroken run of healthy observations.
@@ -275,6 +278,7 @@ impl Service {
             queued: false,
             sky: None,
             leaving: false,
+            touched: false,
             spec,
         }
     }

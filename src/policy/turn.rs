@@ -77,6 +77,9 @@ pub(crate) struct Shared {
     pub(crate) stirred: BTreeSet<HostId>,
     /// Observations dropped as older than what was known.
     pub(crate) stale: u64,
+    /// Services that may stand otherwise since this was last asked for, each once.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) touched: Vec<ServiceId>,
 }
 
 impl Shared {

@@ -23,12 +23,18 @@ use crate::snapshot::{
     WindowStatus,
 };
 use crate::store::StoreStatus;
+use crate::system::clock::Arrival;
 
 /// After this, Iaso counts as ready whatever has not answered yet.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Snapshots are made at most this often.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+
+/// Every service is looked at for a snapshot at most one two-hundredth of the time: that delays fewer inputs than one in a
+/// hundred. Between, those that something was learned of are. Where a look at all takes less than a millisecond, every snapshot
+/// is of all.
+const BETWEEN_WHOLES: u32 = 200;
 
 /// What only people need to know.
 pub(super) struct Picture {
@@ -43,6 +49,12 @@ pub(super) struct Picture {
     services: Vec<Option<Arc<ServiceStatus>>>,
     /// The numbers of those that are there, by name.
     by_name: Vec<usize>,
+    /// Services that may stand otherwise than in it.
+    touched: Vec<ServiceId>,
+    /// When every service was last looked at, and how long that took.
+    whole: Option<(Arrival, Duration)>,
+    /// Services of the file that have no container, as was seen then.
+    waiting: Vec<Arc<str>>,
     violations: BTreeMap<u8, u64>,
     /// As the newest snapshot has it.
     supervisor: ComponentStatus,
@@ -102,6 +114,9 @@ impl Picture {
             checks: BTreeMap::new(),
             services: Vec::new(),
             by_name: Vec::new(),
+            touched: Vec::new(),
+            whole: None,
+            waiting: Vec::new(),
             violations: BTreeMap::new(),
             supervisor: ComponentStatus { up: true, since: now, message: None },
             inputs: InputTimes::default(),
@@ -145,6 +160,7 @@ impl Picture {
     }
 
     pub(super) fn check(&mut self, news: CheckNews) {
+        self.touched.push(news.service);
         let seen = self.checks.entry((news.service, news.check)).or_default();
         seen.evidence = Some(news.evidence);
         seen.pending = news.verdict == Verdict::Pending;
@@ -172,6 +188,7 @@ impl Picture {
     /// What `fleet` no longer has is forgotten.
     pub(super) fn reconfigured(&mut self, config: &Config, fleet: &Fleet) {
         self.observe = config.fleet.observe;
+        self.whole = None;
         self.checks.retain(|(service, check), _| {
             fleet.service(*service).is_some_and(|watched| watched.declared && watched.subject.checks.contains(check))
         });
@@ -199,28 +216,35 @@ impl Picture {
     pub(super) fn snapshot(
         &mut self,
         now: Now,
-        policy: &Policy,
+        policy: &mut Policy,
         fleet: &Fleet,
         needs: &Needs,
         queues: &Queues,
     ) -> Snapshot {
-        let mut before = std::mem::take(&mut self.services);
-        before.resize(fleet.services.len(), None);
+        let all = u32::try_from(fleet.services.len()).unwrap_or(u32::MAX);
         self.services.resize(fleet.services.len(), None);
-        let mut is_same_list = true;
-        for view in policy.views() {
-            let place = view.service.0 as usize;
-            let Some(watched) = fleet.service(view.service).filter(|watched| watched.declared) else { continue };
-            let known = before[place].take();
-            let is_called_as_before = known.as_ref().is_some_and(|known| known.name == watched.subject.name);
-            is_same_list &= is_called_as_before;
-            let same = known.filter(|known| self.is_as_before(known, watched, &view, fleet, needs));
-            self.services[place] = Some(same.unwrap_or_else(|| Arc::new(self.service(watched, view, fleet, needs))));
+        let began = Arrival::now();
+        let is_whole = self.whole.is_none_or(|(at, took)| at.elapsed() >= took * BETWEEN_WHOLES);
+        policy.take_touched(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
+        if is_whole {
+            touched.clear();
+            touched.extend((0..all).map(ServiceId));
         }
-        // Whoever is left was in it and is not any more.
-        if !is_same_list || before.iter().any(Option::is_some) {
+        let mut is_same_list = true;
+        for service in touched.drain(..) {
+            is_same_list &= self.look_at(service, policy.view(service), fleet, needs);
+        }
+        self.touched = touched;
+        if !is_same_list {
             self.by_name = (0..self.services.len()).filter(|place| self.services[*place].is_some()).collect();
             self.by_name.sort_by_key(|place| self.services[*place].as_ref().map(|status| Arc::clone(&status.name)));
+        }
+        if is_whole || !is_same_list {
+            self.waiting = fleet.waiting().map(|service| Arc::from(service.name.as_str())).collect();
+        }
+        if is_whole {
+            self.whole = Some((Arrival::now(), began.elapsed()));
         }
         let services: Vec<_> = self.by_name.iter().filter_map(|place| self.services[*place].clone()).collect();
         self.ready = self.ready || self.is_ready(now, &services);
@@ -239,7 +263,7 @@ impl Picture {
             ready: self.ready,
             hosts: self.hosts.clone(),
             services,
-            waiting: fleet.waiting().map(|service| Arc::from(service.name.as_str())).collect(),
+            waiting: self.waiting.clone(),
             store: self.store.clone(),
             configuration: self.configuration.clone(),
             supervisor: self.supervisor.clone(),
@@ -249,6 +273,19 @@ impl Picture {
             inputs,
             queues: queues.statuses(),
         }
+    }
+
+    /// Shows a service as it stands. False: it is new, gone, or goes by another name.
+    fn look_at(&mut self, service: ServiceId, view: Option<ServiceView>, fleet: &Fleet, needs: &Needs) -> bool {
+        let place = service.0 as usize;
+        let before = self.services[place].take();
+        let name = before.as_ref().map(|known| Arc::clone(&known.name));
+        let watched = fleet.service(service).filter(|watched| watched.declared);
+        self.services[place] = view.zip(watched).map(|(view, watched)| {
+            let same = before.filter(|known| self.is_as_before(known, watched, &view, fleet, needs));
+            same.unwrap_or_else(|| Arc::new(self.service(watched, view, fleet, needs)))
+        });
+        self.services[place].as_ref().map(|status| &status.name) == name.as_ref()
     }
 
     /// Every engine was reached, and every check that can run has had a result.
@@ -365,7 +402,7 @@ impl Supervisor {
         self.snapshot_due = None;
         let now = self.clock.now();
         self.measure_queues(now);
-        let snapshot = self.picture.snapshot(now, &self.policy, &self.fleet, &self.needs, &self.queues);
+        let snapshot = self.picture.snapshot(now, &mut self.policy, &self.fleet, &self.needs, &self.queues);
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Rig {
     pub(crate) looks_answered: bool,
     /// Every step's actions.
     pub(crate) log: Vec<Action>,
+    /// Each service as it was seen after the newest step.
+    shown: BTreeMap<ServiceId, ServiceView>,
     fleet: FleetSpec,
     lives: i64,
     kills: u64,
@@ -114,6 +116,7 @@ impl Rig {
             violations: Vec::new(),
             looks_answered: true,
             log: Vec::new(),
+            shown: BTreeMap::new(),
             fleet,
             lives: at,
             kills: 0,
@@ -182,6 +185,7 @@ impl Rig {
             }
         }
         self.violations.extend(self.judges.conclude().err());
+        self.miss_no_change();
         self.out.clone_from(&out);
         self.log.extend_from_slice(&out);
         if self.alerts_taken {
@@ -199,6 +203,32 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// Whoever is not told to stand otherwise stands as before, but for what time alone changes and what is others' doing.
+    fn miss_no_change(&mut self) {
+        let mut touched = Vec::new();
+        self.policy.take_touched(&mut touched);
+        let shown: BTreeMap<ServiceId, ServiceView> = self.policy.views().map(|view| (view.service, view)).collect();
+        let all = shown.keys().chain(self.shown.keys()).filter(|service| !touched.contains(service));
+        for service in all {
+            let (Some(before), Some(view)) = (self.shown.get(service), shown.get(service)) else {
+                panic!("nothing tells that {service:?} has come or gone");
+            };
+            let mut expected = ServiceView {
+                affected: view.affected.clone(),
+                rollout: view.rollout,
+                budget_remaining: view.budget_remaining,
+                maintained_until: view.maintained_until,
+                engine_restarts: view.engine_restarts,
+                ..before.clone()
+            };
+            if let (Some(incident), Some(known)) = (view.incident, &mut expected.incident) {
+                known.acknowledged = incident.acknowledged;
+            }
+            assert_eq!(*view, expected, "nothing tells that it stands otherwise");
+        }
+        self.shown = shown;
     }
 
     /// Time passes; deadlines are kept.
@@ -382,6 +412,7 @@ impl Rig {
         let seed = (self.kills << 52) ^ (u64::try_from(self.now.mono.0).unwrap_or(0) << 25);
         self.policy = Policy::restore(self.fleet, seed, restored.clone(), self.now);
         self.judges = Judges::new(&self.fleet, &restored, self.now);
+        self.shown.clear();
     }
 
     /// The machine starts anew: another boot, whose clock begins at zero.
