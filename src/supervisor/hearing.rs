@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use iaso_policy::id::{HostId, ServiceId};
 use iaso_policy::input::{HostLink, Input};
@@ -11,7 +12,11 @@ use super::picture::HostNews;
 use super::{HostPort, Supervisor, plan};
 use crate::config::validated::Target;
 use crate::engine::watch::Update;
+use crate::system::clock::Arrival;
 use crate::system::queue::Queued;
+
+/// So long a list is taken in before what has ended meanwhile is.
+const SLICE: Duration = Duration::from_millis(2);
 
 impl Supervisor {
     pub(super) fn update(&mut self, host: HostId, update: Update) {
@@ -20,7 +25,7 @@ impl Supervisor {
             Update::Up { info, engine_started, containers, began } => {
                 tracing::info!(host = %self.picture.host_name(host), version = %info.version, containers = containers.len(), "engine connected");
                 let news = self.fleet.listed(host, containers, began, now);
-                self.take(news);
+                self.take_in_slices(news);
                 self.found_disk(host, info.data_root.as_deref());
                 self.picture.host(host, now, HostNews::Up(info));
                 self.step(Input::Host { host, link: HostLink::Up { engine_started } });
@@ -28,7 +33,7 @@ impl Supervisor {
             }
             Update::Listed { containers, began } => {
                 let news = self.fleet.listed(host, containers, began, now);
-                self.take(news);
+                self.take_in_slices(news);
             }
             Update::Event { event, received, detail } => {
                 let news = self.fleet.event(host, &event, detail.map(|detail| *detail), received, now);
@@ -62,6 +67,34 @@ impl Supervisor {
     }
 
     pub(super) fn take(&mut self, news: News) {
+        self.take_between(news, |_| {});
+    }
+
+    /// The same of a list of all there is. What ends meanwhile does not wait for thousands of others.
+    fn take_in_slices(&mut self, news: News) {
+        let mut slice = Arrival::now();
+        self.take_between(news, |supervisor| {
+            if slice.elapsed() >= SLICE {
+                supervisor.take_what_ended();
+                slice = Arrival::now();
+            }
+        });
+    }
+
+    /// Takes in what has ended by now: operations and checks.
+    fn take_what_ended(&mut self) {
+        for _ in 0..self.operations.in_flight() {
+            let Some(done) = self.operations.ready() else { break };
+            self.returned(&done);
+        }
+        for _ in 0..self.results.len() {
+            let Ok(result) = self.results.try_recv() else { break };
+            self.checked(&result);
+        }
+    }
+
+    /// Takes in what an engine's word means; `between` has its turn after each input.
+    fn take_between(&mut self, news: News, mut between: impl FnMut(&mut Self)) {
         let others = news.inputs.iter().any(|input| matches!(input, Input::Define { .. } | Input::Forget { .. }));
         if others || news.rewired {
             // What somebody needs is known before it is seen how that one is.
@@ -78,6 +111,7 @@ impl Supervisor {
             if let Some(service) = defined {
                 self.tell_maintenance(service, true);
             }
+            between(self);
         }
         for service in news.replan {
             self.plan(service);

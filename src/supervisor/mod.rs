@@ -212,10 +212,7 @@ impl Supervisor {
             let rest = self.rest();
             tokio::select! {
                 () = stop.cancelled(), if !self.stopping => self.stop(),
-                done = self.operations.next() => {
-                    self.returned(&done.what);
-                    self.took(done.since);
-                }
+                done = self.operations.next() => self.returned(&done),
                 (host, update) = next_update(&mut self.hosts, &mut self.turn) => {
                     self.update(host, update.what);
                     self.took(update.since);
@@ -224,10 +221,7 @@ impl Supervisor {
                 Some(said) = self.credentials.recv() => self.hear_credentials(said),
                 Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
                 Some(Delivered { service, key }) = self.delivered.recv() => self.step(Input::Delivered { service, key }),
-                Some(result) = self.results.recv() => {
-                    self.checked(&result.what);
-                    self.took(result.since);
-                }
+                Some(result) = self.results.recv() => self.checked(&result),
                 read = self.needs.files.next() => self.compose_files(read),
                 measured = self.disks.next() => self.measured(&measured),
                 Ok(()) = self.store_status.changed() => self.store_changed(),
@@ -255,7 +249,12 @@ impl Supervisor {
         self.step(Input::Stopping);
     }
 
-    fn checked(&mut self, result: &Finished) {
+    fn checked(&mut self, result: &Queued<Finished>) {
+        self.check(&result.what);
+        self.took(result.since);
+    }
+
+    fn check(&mut self, result: &Finished) {
         let Some(name) = self.fleet.check(result.service, result.check, result.began) else { return };
         self.picture.check(CheckNews {
             service: result.service,
@@ -280,7 +279,12 @@ impl Supervisor {
         });
     }
 
-    fn returned(&mut self, done: &Returned) {
+    fn returned(&mut self, done: &Queued<Returned>) {
+        self.finished(&done.what);
+        self.took(done.since);
+    }
+
+    fn finished(&mut self, done: &Returned) {
         let Returned { operation, operated } = done;
         self.disk_of(done);
         if operated.outcome != Outcome::Done

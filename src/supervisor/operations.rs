@@ -56,6 +56,13 @@ impl Operations {
         }
     }
 
+    /// One that has come back by now.
+    pub(super) fn ready(&mut self) -> Option<Queued<Returned>> {
+        let returned = self.returned.try_recv().ok()?;
+        self.in_flight -= 1;
+        Some(returned)
+    }
+
     /// Begins an operation, through the breaker before its engine. `charged` says when its charge is in the store's hands; none where it was not handed there.
     pub(super) fn begin(
         &mut self,

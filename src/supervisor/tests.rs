@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
+use iaso_policy::id::{CheckId, HostId, Instance};
 
 use super::*;
 use crate::config::decode;
@@ -21,6 +22,7 @@ const FLOOD: usize = 20_000;
 /// A supervisor that does not run yet, over an engine with one container with a check every second.
 struct Rig {
     engine: Arc<Scripted>,
+    results: mpsc::Sender<Queued<Finished>>,
     supervisor: Supervisor,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     probed: Arc<AtomicU64>,
@@ -53,7 +55,7 @@ fn rig() -> Rig {
         async { Report::of(Vec::new(), Duration::from_millis(1)) }.boxed()
     });
     let (results, finished) = mpsc::channel(QUEUE);
-    let probes = Scheduler::start(&tasks, clock, prober, results);
+    let probes = Scheduler::start(&tasks, clock, prober, results.clone());
     let (snapshots, seen) = watch::channel(Arc::new(Snapshot::nothing(clock.now())));
     let ports = Ports {
         hosts: vec![HostPort {
@@ -78,12 +80,12 @@ fn rig() -> Rig {
         clock,
     };
     let supervisor = Supervisor::new(config, None, 1, Restored::nothing(), ports);
-    Rig { engine, supervisor, snapshots: seen, probed, tasks, clock }
+    Rig { engine, results, supervisor, snapshots: seen, probed, tasks, clock }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_events_hides_no_death_loses_no_result_and_is_told() {
-    let Rig { engine, supervisor, mut snapshots, probed, tasks, clock } = rig();
+    let Rig { engine, supervisor, mut snapshots, probed, tasks, clock, .. } = rig();
     // While the supervisor does not run, the link is made and the queue fills.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for number in 0..FLOOD {
@@ -115,4 +117,30 @@ async fn a_flood_of_events_hides_no_death_loses_no_result_and_is_told() {
     let (passed, failed) = calm.services[0].checks[0].counts;
     let (all, told) = (probed.load(Ordering::Relaxed), passed + failed);
     assert!(told > 0 && (told..=told + 1).contains(&all), "{told} of {all}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_does_not_wait_for_a_list_of_thousands() {
+    let Rig { results, mut supervisor, clock, .. } = rig();
+    let container = |number: u128| {
+        let mut detail = running(ContainerId::new(&format!("{number:064x}")).unwrap(), 100);
+        detail.name = format!("web-{number}");
+        detail.labels.insert("iaso.enable".to_owned(), "true".to_owned());
+        detail
+    };
+    let finished = Finished {
+        service: ServiceId(0),
+        check: CheckId(0),
+        instance: Instance { container: 1, started: 100 },
+        began: clock.mono(),
+        verdict: Verdict::Passed,
+        evidence: Arc::from("status 200"),
+        took: Duration::from_millis(1),
+        certificate_expiry: None,
+    };
+    results.try_send(Queued::now(finished)).unwrap();
+    let containers = (1..=3000).map(container).collect();
+    supervisor.update(HostId(0), Update::Listed { containers, began: clock.mono() });
+    assert_eq!(supervisor.policy.views().count(), 3000);
+    assert_eq!(supervisor.results.len(), 0, "it was taken in between");
 }
