@@ -95,6 +95,8 @@ impl Running {
     fn role(role: &str, services: usize) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--as", role, "--services", &services.to_string()]).stdin(Stdio::null());
+        // As the systemd unit and the image say.
+        command.env("MALLOC_ARENA_MAX", "1");
         Ok(Self(command.spawn()?))
     }
 }
