@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use iaso::engine::image::pack;
 use libtest_mimic::Trial;
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::haproxy::{Haproxy, PROGRAM as HAPROXY, documented};
 use crate::own_dockerd::OwnDockerd;
@@ -28,6 +30,14 @@ pub fn tests() -> Vec<Trial> {
         it_takes_autoheal_s_place_in_its_users_compose_file: [Need::OwnEngine, Need::Program("docker-compose")],
         the_smallest_example_and_the_sidecar_heal_as_they_are:
             [Need::OwnEngine, HAPROXY, Need::Program("docker-compose"), Need::Program("nsenter"), Need::Program("ip")],
+        the_whole_stack_comes_up_as_it_is_and_heals_without_its_vault: [
+            Need::OwnEngine,
+            Need::Program("docker-compose"),
+            Need::Program("nsenter"),
+            Need::Program("ip"),
+            Need::Program("prometheus"),
+            Need::Program("prometheus-alertmanager"),
+        ],
     ]
 }
 
@@ -221,11 +231,11 @@ fn it_takes_autoheal_s_place_in_its_users_compose_file() {
     site.docker(&["rm", "-f", "-v", &healer]);
 }
 
-/// Debian's HAProxy by the name of its makers' image, on an engine of the test's own.
-fn import_haproxy(engine: &str, name: &str) {
-    let packed = pack(Path::new("/usr/sbin/haproxy")).unwrap();
+/// A program of Debian's, by the name of its makers' image, on an engine of the test's own.
+fn import(engine: &str, name: &str, program: &str, arguments: &[&str]) {
+    let packed = pack(Path::new(program)).unwrap();
     let mut import = Command::new("docker");
-    import.args(["-H", engine, "import", "--change", "CMD [\"-db\", \"-f\", \"/usr/local/etc/haproxy/haproxy.cfg\"]"]);
+    import.args(["-H", engine, "import", "--change", &format!("CMD {}", serde_json::to_string(arguments).unwrap())]);
     for change in &packed.changes {
         import.args(["--change", change]);
     }
@@ -234,28 +244,46 @@ fn import_haproxy(engine: &str, name: &str) {
     assert!(child.wait().unwrap().success(), "docker import");
 }
 
-/// Nothing of them is another but where the engine's socket is.
-fn the_smallest_example_and_the_sidecar_heal_as_they_are() {
+/// What is shipped, in a folder of its own. Nothing of it is another but where the engine's socket is.
+fn examples(dockerd: &OwnDockerd) -> TempDir {
+    fn copy(from: &Path, to: &Path, socket: &str) {
+        fs::create_dir_all(to).unwrap();
+        for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(file.file_name());
+            if file.file_type().unwrap().is_dir() {
+                copy(&file.path(), &to, socket);
+            } else {
+                let text = fs::read_to_string(file.path()).unwrap();
+                fs::write(to, text.replace("- /var/run/docker.sock:", &format!("- {socket}:"))).unwrap();
+            }
+        }
+    }
+    let folder = scratch();
+    copy(&shipped("deploy"), folder.path(), dockerd.socket().to_str().unwrap());
+    folder
+}
+
+/// An engine of the test's own with Iaso's image on it, in whose network ports are published on the loopback.
+fn engine_with_iaso() -> (OwnDockerd, Site) {
     let dockerd = wait(OwnDockerd::start());
     let site = Site::own(&dockerd.socket());
-    // The sidecar's port is published on the loopback of the engine's own network.
     let network = format!("--net={}", dockerd.network().display());
     output(Command::new("nsenter").args([&network, "ip", "link", "set", "lo", "up"]));
     build(&site.engine, &format!("iaso:{}", env!("CARGO_PKG_VERSION")));
-    import_haproxy(&site.engine, "haproxy:2.8-alpine");
+    (dockerd, site)
+}
+
+fn the_smallest_example_and_the_sidecar_heal_as_they_are() {
+    let (dockerd, site) = engine_with_iaso();
+    let haproxy = ["-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"];
+    import(&site.engine, "haproxy:2.8-alpine", "/usr/sbin/haproxy", &haproxy);
+    let folder = examples(&dockerd);
     for example in ["minimal", "sidecar"] {
-        let folder = scratch();
-        for file in fs::read_dir(shipped(&format!("deploy/{example}"))).unwrap() {
-            let file = file.unwrap();
-            let text = fs::read_to_string(file.path()).unwrap();
-            let mounted = format!("- {}:", dockerd.socket().display());
-            fs::write(folder.path().join(file.file_name()), text.replace("- /var/run/docker.sock:", &mounted)).unwrap();
-        }
         let project = site.name(example);
         let compose = |arguments: &[&str]| {
             let mut command = Command::new("docker-compose");
             command.args(["-H", &site.engine, "-f", "compose.yaml", "-p", &project]).args(arguments);
-            output(command.current_dir(folder.path()));
+            output(command.current_dir(folder.path().join(example)));
         };
         let events = site.events();
         compose(&["up", "-d"]);
@@ -272,4 +300,59 @@ fn the_smallest_example_and_the_sidecar_heal_as_they_are() {
         assert_eq!(status(&site, &healer, "CapEff:"), "0000000000000000");
         compose(&["down", "--volumes"]);
     }
+}
+
+/// What listens on a port of the loopback in this network says to `GET`.
+fn get(network: &Path, port: u16, path: &str) -> Option<Value> {
+    let ask = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
+    let output =
+        Command::new("nsenter").arg(format!("--net={}", network.display())).args(["bash", "-c", &ask]).output();
+    let answer = String::from_utf8(output.unwrap().stdout).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// All of the large example that Debian has the programs of, which is all but Grafana; its Vault cannot be reached.
+fn the_whole_stack_comes_up_as_it_is_and_heals_without_its_vault() {
+    let (dockerd, site) = engine_with_iaso();
+    let prometheus = ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"];
+    import(&site.engine, "prom/prometheus:v2.53.0", "/usr/bin/prometheus", &prometheus);
+    let alertmanager = ["--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"];
+    import(&site.engine, "prom/alertmanager:v0.27.0", "/usr/bin/prometheus-alertmanager", &alertmanager);
+    let folder = examples(&dockerd);
+    let full = folder.path().join("full");
+    // As the example's first lines say.
+    for file in ["role-id", "secret-id"] {
+        output(Command::new("install").args(["-m", "600", "/dev/null", file]).current_dir(&full));
+        fs::write(full.join(file), "00000000-0000-0000-0000-000000000000").unwrap();
+        output(Command::new("chown").args(["65532", file]).current_dir(&full));
+    }
+    let (project, events) = (site.name("full"), site.events());
+    let compose = |arguments: &[&str]| {
+        let mut command = Command::new("docker-compose");
+        output(command.args(["-H", &site.engine, "-p", &project]).args(arguments).current_dir(&full));
+    };
+    compose(&["up", "-d", "iaso", "prometheus", "alertmanager"]);
+    let healer = format!("{project}_iaso_1");
+    is_healthy(&site, &healer);
+    let network = dockerd.network();
+    let found = |port: u16, path: &str, pointer: &str, wanted: &str| {
+        until(&format!("{path} has {wanted} at {pointer}"), || {
+            let found = get(&network, port, path)?.pointer(pointer)?.as_str()?.to_owned();
+            found.contains(wanted).then_some(())
+        });
+    };
+    found(9090, "/api/v1/targets", "/data/activeTargets/0/health", "up");
+    found(9090, "/api/v1/alertmanagers", "/data/activeAlertmanagers/0/url", "http://alertmanager:9093/");
+    let rules = get(&network, 9090, "/api/v1/rules?type=alert").unwrap();
+    let groups = rules["data"]["groups"].as_array().unwrap();
+    assert!(groups.iter().map(|group| group["rules"].as_array().unwrap().len()).sum::<usize>() > 15, "{rules}");
+    found(9797, "/health", "/status", "degraded");
+    let health = get(&network, 9797, "/health").unwrap();
+    assert_ne!(health["components"]["vault"]["status"], "healthy", "{health}");
+
+    let web = site.patient("web-full", &["--network=none", "--label=iaso.enable=true"], &[]);
+    until("it is watched", || site.try_docker(&["exec", &healer, "/iaso", "explain", &web]).is_ok().then_some(()));
+    site.ask(&web, "/exit?code=3");
+    events.come_to(&web, "start", 2);
+    compose(&["down", "--volumes"]);
 }
