@@ -121,6 +121,7 @@ impl Policy {
                 let key = AlertKey { incident, kind: AlertKind::NotHealed, ordinal: 1 };
                 let announced = service.announced(turn, key, None);
                 service.say(turn, announced);
+                turn.shared.tellable.insert(service.id);
             });
         }
     }
@@ -153,7 +154,8 @@ impl Service {
         } else {
             self.tell_again(turn);
             self.tell_ends_again(turn);
-            self.tell_of_its_host(turn);
+            self.tell_end_of_its_host(turn);
+            self.remind_of_its_host(turn);
             if let Some(incident) = self.incident {
                 self.tell_of_its_outage(turn, incident);
             }
@@ -199,8 +201,8 @@ impl Service {
         self.tell_at = Some(self.tell_at.map_or(at, |known| known.min(at)));
     }
 
-    /// The host's trouble that was told in this service's name goes on, or is over.
-    fn tell_of_its_host(&mut self, turn: &mut Turn<'_>) {
+    /// The host's trouble that was told in this service's name may be over.
+    fn tell_end_of_its_host(&mut self, turn: &mut Turn<'_>) {
         let host = turn.host(self.spec.host);
         let goes_on = |incident: IncidentId| host.troubles().any(|alert| alert.incident == incident);
         if !host.up {
@@ -216,6 +218,20 @@ impl Service {
         for known in ended {
             let key = AlertKey { kind: AlertKind::Resolved, ordinal: 1, ..known.key };
             self.say(turn, Announced { key, at: turn.now, ending: Some(Ending::Recovered), delivered: false, ..known });
+        }
+    }
+
+    /// The host's trouble that was told in this service's name goes on.
+    fn remind_of_its_host(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        let troubles: Vec<IncidentId> = turn.host(self.spec.host).troubles().map(|alert| alert.incident).collect();
+        for incident in troubles {
+            let Some(told) = alert::told(&self.alerts, incident).copied() else { continue };
+            let due = turn.now.place(told.at) + REMINDS;
+            if now >= due {
+                self.remind(turn, told);
+            }
+            self.tell_by(if now >= due { now + REMINDS } else { due });
         }
     }
 
@@ -254,20 +270,29 @@ impl Service {
         }
         match told {
             None => self.say_next(turn, incident.id, AlertKind::NotHealed, 1),
-            // Nobody has taken it: the same again, rather than a reminder of what nobody has heard.
-            Some(told) if !told.delivered => {
-                for known in self.alerts.iter_mut().filter(|known| known.key == told.key) {
-                    known.at = turn.now;
-                }
-                let alert = self.alert(turn, &told);
-                turn.out.push(Action::Announce(alert));
-            }
-            Some(told) => {
-                let ordinal = if told.key.kind == AlertKind::Reminder { told.key.ordinal + 1 } else { 1 };
-                self.say_next(turn, incident.id, AlertKind::Reminder, ordinal);
-            }
+            Some(told) => self.remind(turn, told),
         }
         self.tell_by(now + REMINDS);
+    }
+
+    /// Tells again of what people were told of, and what goes on.
+    fn remind(&mut self, turn: &mut Turn<'_>, told: Announced) {
+        let AlertKey { incident, kind, ordinal } = told.key;
+        if told.delivered {
+            self.say_next(
+                turn,
+                incident,
+                AlertKind::Reminder,
+                if kind == AlertKind::Reminder { ordinal + 1 } else { 1 },
+            );
+            return;
+        }
+        // Nobody has taken it: the same again, rather than a reminder of what nobody has heard.
+        for known in self.alerts.iter_mut().filter(|known| known.key == told.key) {
+            known.at = turn.now;
+        }
+        let alert = self.alert(turn, &told);
+        turn.out.push(Action::Announce(alert));
     }
 
     /// Tells the end of an outage that people were told of.

@@ -403,15 +403,19 @@ fn a_storm_is_told_once_for_its_host_and_its_services_are_not() {
 }
 
 #[test]
-fn a_lost_host_is_told_once_and_its_return_also_by_the_next_run() {
+fn a_lost_host_is_told_reminded_of_and_its_return_told_also_by_the_next_run() {
     for dies in [false, true] {
         let mut rig = hopeless();
         rig.link(HostLink::Down);
         rig.pass(secs(290));
         assert_eq!(told(&rig), []);
-        rig.pass(secs(24 * HOUR));
-        assert_eq!(told(&rig), [(DB, AlertKind::NotHealed, 1)]);
-        assert_eq!((rig.alerts[0].host, rig.alerts[0].reason), (Some(HOST), Some(Hold::HostDown)));
+        rig.pass(secs(9 * HOUR));
+        assert_eq!(
+            told(&rig),
+            [(DB, AlertKind::NotHealed, 1), (DB, AlertKind::Reminder, 1), (DB, AlertKind::Reminder, 2)]
+        );
+        let of_this = (Some(HOST), rig.alerts[0].key.incident, Some(Hold::HostDown));
+        assert!(rig.alerts.iter().all(|alert| (alert.host, alert.key.incident, alert.reason) == of_this));
         if dies {
             rig.killed(true, secs(1));
             for (service, name) in NAMES {
@@ -427,7 +431,8 @@ fn a_lost_host_is_told_once_and_its_return_also_by_the_next_run() {
         rig.pass(secs(130));
         let of_host: Vec<_> =
             rig.alerts.iter().filter(|alert| alert.host.is_some()).map(|alert| alert.key.kind).collect();
-        assert_eq!(of_host, [AlertKind::NotHealed, AlertKind::Resolved], "{dies}");
+        let reminded = AlertKind::Reminder;
+        assert_eq!(of_host, [AlertKind::NotHealed, reminded, reminded, AlertKind::Resolved], "{dies}");
     }
 }
 
