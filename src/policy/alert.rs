@@ -78,11 +78,20 @@ pub struct Announced {
     pub delivered: bool,
 }
 
+impl Announced {
+    fn is_of_unproven_check(&self) -> bool {
+        self.reason == Some(Hold::NeverSucceeded)
+    }
+}
+
 /// Remembers that this was decided. Of each outage the newest that asks for attention is remembered until its end was told, and
-/// whatever nobody has taken.
+/// whatever nobody has taken; and the newest that told of a check that has never worked, until it has.
 pub(crate) fn decide(alerts: &mut Vec<Announced>, announced: Announced) {
     let key = announced.key;
-    alerts.retain(|known| known.key != key && (known.key.incident != key.incident || !known.delivered));
+    let is_replaced = |known: &Announced| {
+        if known.is_of_unproven_check() { announced.is_of_unproven_check() } else { known.key.incident == key.incident }
+    };
+    alerts.retain(|known| known.key != key && !(known.delivered && is_replaced(known)));
     if alerts.len() >= REMEMBERED {
         alerts.remove(0);
     }
@@ -95,8 +104,20 @@ pub(crate) fn deliver(alerts: &mut Vec<Announced>, key: AlertKey) {
         known.delivered = true;
     }
     if key.kind == AlertKind::Resolved {
-        alerts.retain(|known| known.key.incident != key.incident);
+        let is_kept = |known: &Announced| known.delivered && known.is_of_unproven_check();
+        alerts.retain(|known| known.key.incident != key.incident || is_kept(known));
     }
+}
+
+/// A check has worked for the first time: that it never had is remembered for no other outage than the one that is open.
+pub(crate) fn prove(alerts: &mut Vec<Announced>, open: Option<IncidentId>) {
+    let is_over = |known: &Announced| known.delivered && Some(known.key.incident) != open;
+    alerts.retain(|known| !(known.is_of_unproven_check() && is_over(known)));
+}
+
+/// The newest that told of a check that has never worked.
+pub(crate) fn told_unproven(alerts: &[Announced]) -> Option<&Announced> {
+    alerts.iter().rev().find(|known| known.is_of_unproven_check())
 }
 
 /// The newest that asks for attention, of this outage.

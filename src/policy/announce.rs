@@ -9,6 +9,9 @@
 //! | `paused`, `container_paused`, `operator_stopped`, `maintenance`, `planned_change`, `completed`, `mode` (`off`), or somebody acknowledged it | not, as long as that is so |
 //! | anything else, or it is being healed | when it has lasted 15 minutes |
 //!
+//! That a check has never worked is told of one outage, and of another one four hours later at the earliest, until it has worked:
+//! a program that dies and comes back every minute would tell it every minute.
+//!
 //! What was decided and not delivered is announced again after a restart, under the same key.
 
 use alloc::vec::Vec;
@@ -260,6 +263,7 @@ impl Service {
             (None, Loudness::AtOnce) if self.cause_may_be_found(turn) => counts_from + CAUSE_FOUND,
             (None, Loudness::AtOnce) => counts_from,
         };
+        let due = due.max(self.unproven_again(turn).unwrap_or(due));
         if now < due {
             self.tell_by(due);
             return;
@@ -318,6 +322,13 @@ impl Service {
             || self.maintained_until(turn.now.mono).is_some()
             || incident.acknowledged_at(turn.now).is_some()
             || matches!(self.loudness(), Loudness::Never)
+    }
+
+    /// When it may be told again that a check has never worked, where that is the reason.
+    fn unproven_again(&self, turn: &Turn<'_>) -> Option<Mono> {
+        self.hold.filter(|hold| hold.reason == Hold::NeverSucceeded)?;
+        let told = alert::told_unproven(&self.alerts)?;
+        Some(turn.now.place(told.at) + REMINDS)
     }
 
     /// Something that it needs may turn out to be the cause. A notice cannot wait for that.

@@ -1,5 +1,6 @@
 //! Facts come in: what was seen, and what it means that it was seen.
 
+use crate::alert;
 use crate::id::{CheckId, Instance};
 use crate::input::{CheckResult, Container, RestartPolicy, Sight, State, Witness};
 use crate::record::Event;
@@ -286,6 +287,7 @@ impl Service {
                 self.proven.insert(place, fingerprint);
             }
             self.record(turn, Event::Proven { check: number, fingerprint });
+            alert::prove(&mut self.alerts, self.incident.map(|incident| incident.id));
         }
         true
     }

@@ -239,6 +239,7 @@ impl Memory {
                 if let Err(place) = self.proven.binary_search(&fingerprint) {
                     self.proven.insert(place, fingerprint);
                 }
+                alert::prove(&mut self.alerts, record.incident);
             }
             Event::Paused => self.paused = true,
             Event::Resumed => self.paused = false,

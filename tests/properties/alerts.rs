@@ -6,13 +6,13 @@ use std::time::Duration;
 use iaso_policy::Input;
 use iaso_policy::alert::Alert;
 use iaso_policy::id::{IncidentId, ServiceId};
-use iaso_policy::input::{HostLink, Order, Outcome, RestartPolicy, State};
+use iaso_policy::input::{CheckResult, HostLink, Order, Outcome, RestartPolicy, State};
 use iaso_policy::record::{AlertKind, Ending, Event, Hold};
 use iaso_policy::spec::{Budget, Condition, FleetSpec, MassFailure, Mode, Need, Restarts, ServiceSpec};
 use proptest::prelude::*;
 
 use crate::histories::config;
-use crate::rig::{HEALTHY, HOST, Rig, UNHEALTHY, secs, spec};
+use crate::rig::{HEALTHY, HOST, RUNNING, Rig, UNHEALTHY, check, secs, spec};
 
 const DB: ServiceId = ServiceId(0);
 const API: ServiceId = ServiceId(1);
@@ -434,6 +434,46 @@ fn a_lost_host_is_told_reminded_of_and_its_return_told_also_by_the_next_run() {
         let reminded = AlertKind::Reminder;
         assert_eq!(of_host, [AlertKind::NotHealed, reminded, reminded, AlertKind::Resolved], "{dies}");
     }
+}
+
+/// Its program dies, its engine starts it again, and its check fails.
+fn comes_back_and_fails(rig: &mut Rig) {
+    rig.dies(DB, 1);
+    rig.pass(secs(1));
+    rig.starts(DB, RUNNING);
+    for _ in 0..3 {
+        rig.check(DB, 0, CheckResult::Failed);
+    }
+    rig.pass(secs(90));
+    assert_eq!(rig.view(DB).incident, None);
+}
+
+#[test]
+fn that_a_check_has_never_worked_is_told_once_however_often_its_program_dies() {
+    let checked = |fingerprint| ServiceSpec { checks: vec![check(fingerprint)], ..spec("db") };
+    let mut rig = Rig::new(FleetSpec::default());
+    rig.add_unproven(DB, checked(7), RestartPolicy::Always, RUNNING);
+    let began = rig.now.mono;
+    let mut rounds = 0;
+    while rig.now.mono < began + secs(4 * HOUR - 200) {
+        rounds += 1;
+        if rounds == 60 {
+            rig.killed(true, secs(1));
+            rig.resumes(checked(7));
+            rig.pass(secs(60));
+        }
+        comes_back_and_fails(&mut rig);
+    }
+    let once = [(DB, AlertKind::NotHealed, 1), (DB, AlertKind::Resolved, 1)];
+    assert_eq!((told(&rig), rig.alerts[0].reason), (once.to_vec(), Some(Hold::NeverSucceeded)));
+    (0..5).for_each(|_| comes_back_and_fails(&mut rig));
+    assert_eq!(told(&rig), once.repeat(2), "four hours later");
+    // It works once, and another check never does: that is another story.
+    rig.check(DB, 0, CheckResult::Passed);
+    assert_eq!(rig.memory[&DB].alerts, []);
+    rig.step(Input::Define { service: DB, spec: Box::new(checked(8)) });
+    comes_back_and_fails(&mut rig);
+    assert_eq!(rig.alerts.len(), 6);
 }
 
 #[test]
