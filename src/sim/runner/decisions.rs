@@ -17,7 +17,8 @@ impl Runner<'_> {
         iaso.judges.hear(&input);
         let mut out = Vec::new();
         iaso.policy.step(now, input, &mut out);
-        for action in out {
+        let mut out = out.into_iter();
+        while let Some(action) = out.next() {
             let Some(iaso) = &mut self.iaso else { return };
             if let Err(violation) = iaso.judges.judge(now, &action) {
                 self.books.problems.push(format!("{} ms: {violation}: {action:?}", now.mono.0));
@@ -29,6 +30,10 @@ impl Runner<'_> {
             let down_ms = iaso.doomed.map_or(0, |(_, down_ms)| down_ms);
             self.perform(&action);
             if doomed {
+                // What the step would have told died with it.
+                if out.any(|action| matches!(action, Action::Record(Record { event: Event::Announced { .. }, .. }))) {
+                    self.books.forget_told();
+                }
                 return self.end(false, down_ms);
             }
         }

@@ -30,7 +30,6 @@ pub(super) struct Container {
     /// Stopped or signalled on somebody's request since its last start: the restart policy is off.
     pub(super) stopped_on_request: bool,
     pub(super) stopped_by_person: bool,
-    pub(super) changes: u32,
     pub(super) running: Option<Operation>,
     pub(super) waiting: VecDeque<Operation>,
     pub(super) restart_count: u32,
@@ -71,7 +70,6 @@ impl Container {
             starts: 0,
             stopped_on_request: false,
             stopped_by_person: false,
-            changes: 0,
             running: None,
             waiting: VecDeque::new(),
             restart_count: 0,
@@ -184,7 +182,6 @@ impl Container {
             health: self.health,
             was_unhealthy: self.was_unhealthy,
             exited: if let Phase::Exited(code) = self.phase { Some(code) } else { None },
-            changes: self.changes,
         }
     }
 

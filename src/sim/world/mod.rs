@@ -113,8 +113,6 @@ pub struct Truth {
     pub was_unhealthy: bool,
     /// Its exit code, where it has exited and nobody is about to start it.
     pub exited: Option<i32>,
-    /// Changes asked for through [`World::begin_change`] that the engine took up.
-    pub changes: u32,
 }
 
 /// Something to come.

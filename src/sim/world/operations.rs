@@ -56,10 +56,9 @@ impl World {
         if self.faults.denies(self.now) {
             return self.answer(Some(ticket), Err(denied()));
         }
-        let Some(container) = self.containers.get_mut(&id) else {
+        if !self.containers.contains_key(&id) {
             return self.answer(Some(ticket), Err(EngineError::NotFound));
-        };
-        container.changes += 1;
+        }
         let kind = match change {
             Change::Start => Kind::Start,
             Change::Stop => Kind::Stop,

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use iaso_policy::alert::{Alert, AlertKey};
-use iaso_policy::record::{AlertKind, Hold};
+use iaso_policy::record::AlertKind;
 use iaso_policy::spec::Condition;
 use iaso_policy::time::Mono;
 
 use super::root::stand_ins;
 use super::{Books, is_watched};
 use crate::sim::scenario::PORT;
-use crate::sim::world::{Truth, World};
+use crate::sim::world::World;
 
 /// The outage of a container that was told.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Loud {
     was_well: bool,
     /// Its end was told.
     resolved: bool,
-    /// Its lives until then that Iaso had not asked for.
-    others_lives: i64,
+    /// Its engine stopped it on its own way down: until that is gone, it is as if a person had, and told so.
+    was_shut_down: bool,
 }
 
 /// What reporters have taken.
@@ -59,17 +59,16 @@ impl Books {
         if self.taken.in_this_life.contains(&alert.key) || self.taken.kept.contains(&alert.key) {
             objections.push("was taken before".to_owned());
         }
-        // That a check has never worked is told of every outage during which it turns out.
-        let is_outage = alert.host.is_none() && alert.reason != Some(Hold::NeverSucceeded);
-        let is_loud = alert.key.kind == AlertKind::NotHealed && is_outage;
+        let is_loud = alert.key.kind == AlertKind::NotHealed && alert.host.is_none();
         if is_loud {
             let before = self.loud.get(&id);
-            if let Some(before) = before.filter(|it| it.alert.key.incident != alert.key.incident && !it.was_well) {
+            let goes_on = |it: &&Loud| !it.was_well && !(it.resolved && it.was_shut_down);
+            if let Some(before) = before.filter(|it| it.alert.key.incident != alert.key.incident).filter(goes_on) {
                 objections.push(format!("is of the outage that {} told of", before.alert.key));
             }
             objections.extend(self.root_that_was_told(world, id, alert));
-            let others_lives = world.truth(id).map_or(0, |truth| others_lives(&truth));
-            self.loud.insert(id, Loud { alert: alert.clone(), was_well: false, resolved: false, others_lives });
+            let alert = alert.clone();
+            self.loud.insert(id, Loud { alert, was_well: false, resolved: false, was_shut_down: false });
             self.loud_alerts += 1;
         } else if let Some(loud) = self.loud.get_mut(&id).filter(|loud| loud.alert.key.incident == alert.key.incident) {
             loud.resolved |= alert.key.kind == AlertKind::Resolved;
@@ -111,6 +110,15 @@ impl Books {
         }
     }
 
+    /// An engine shuts down.
+    pub(super) fn shuts_down(&mut self, world: &World) {
+        for id in world.ids().into_iter().filter(|id| world.truth(*id).is_some_and(|truth| truth.running)) {
+            if let Some(loud) = self.loud.get_mut(&id) {
+                loud.was_shut_down = true;
+            }
+        }
+    }
+
     /// How many outages were told loudly.
     pub(in super::super) const fn loud_alerts(&self) -> u64 {
         self.loud_alerts
@@ -128,12 +136,6 @@ impl Books {
         let passes = || world.probe(id, PORT).passes(std::time::Duration::from_secs(5));
         let serves = truth.running && (!is_checked || passes());
         let out_of_care = truth.paused || truth.stopped_by_person || truth.replaced || truth.exited == Some(0);
-        // Whoever else starts it anew takes it into their hands.
-        loud.was_well |= serves || out_of_care || others_lives(&truth) > loud.others_lives;
+        loud.was_well |= serves || out_of_care;
     }
-}
-
-/// Lives that Iaso did not ask for, as far as numbers tell.
-fn others_lives(truth: &Truth) -> i64 {
-    i64::from(truth.lives) - i64::from(truth.changes)
 }

@@ -49,6 +49,9 @@ impl Books {
         is_watching: bool,
         operating: &[u128],
     ) {
+        if let Fault::Shutdown { .. } = fault {
+            self.shuts_down(world);
+        }
         let Fault::NothingServes { for_ms } = fault else { return };
         let now = world.now();
         if !is_watching || self.causes[host].as_ref().is_some_and(|cause| cause.until > now) {
