@@ -80,6 +80,9 @@ impl Runner<'_> {
         let Some(iaso) = &mut self.iaso else { return };
         let Some(watched) = iaso.fleet.service(service).filter(|watched| watched.declared) else { return };
         let until = self.windows.until(watched, at);
+        if let (Some(until), Some(container)) = (until, &watched.container) {
+            self.books.maintains(container.short(), until);
+        }
         let told = iaso.windows_told.get(&service).copied();
         if until == told {
             return;

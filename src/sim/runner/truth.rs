@@ -38,6 +38,8 @@ pub(super) struct Books {
     untold: BTreeSet<u128>,
     /// What people ordered, by identity.
     orders: BTreeMap<Identity, Orders>,
+    /// Until when each container is or was under maintenance at the latest, by whoever said so, unless it was ended sooner.
+    maintained: BTreeMap<u128, i64>,
     /// What each container needs by its labels, by the name it had at first.
     needs: BTreeMap<String, Vec<Needed>>,
     /// What this life of Iaso was told, by container.
@@ -126,7 +128,7 @@ impl Books {
             objections.extend(self.beyond_budgets(at, operation, spec));
             if operation.step != Step::Stop {
                 objections.extend(self.before_its_root(world, detail));
-                objections.extend(self.amid_the_storm(at, host));
+                objections.extend(self.amid_the_storm(world, host, detail.id.short()));
                 objections.extend(self.without_need(world, detail, operation));
             }
         }

@@ -74,8 +74,10 @@ impl Runner<'_> {
         let now = self.now().mono;
         let identity = watched.subject.identity.clone();
         self.books.ordered(&identity, now.0, order);
-        if order == OrderKind::EndMaintenance {
-            self.end_windows(service, &identity);
+        match order {
+            OrderKind::Maintain { for_ms } => self.books.maintains(id, now.0 + for_ms),
+            OrderKind::EndMaintenance => self.end_windows(service, &identity),
+            _ => {}
         }
         let order = match order {
             OrderKind::Pause => Order::Pause,

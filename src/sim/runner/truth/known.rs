@@ -25,6 +25,8 @@ pub(super) struct Told {
     pub(super) failed_in: Option<u32>,
     /// Since when it is known to fail while it runs.
     pub(super) failing_since: Option<i64>,
+    /// How often Iaso's own check has failed since it last passed, or since the life began.
+    failures: u32,
     /// When it was last known to fail, or to have ended.
     pub(super) failed_at: Option<i64>,
     /// It was heard that somebody sent its stop signal to the life that began then.
@@ -41,6 +43,7 @@ impl Default for Told {
             probe: None,
             failed_in: None,
             failing_since: None,
+            failures: 0,
             failed_at: None,
             stop_signal: None,
         }
@@ -136,6 +139,10 @@ impl Books {
         let heals = world.script(id).is_some_and(|script| {
             script.labels.get("iaso.check.app.on_failure").is_some_and(|on_failure| on_failure == "heal")
         });
+        let is_verdict = |failures: u32| {
+            let threshold = world.script(id)?.labels.get("iaso.check.app.failure_threshold")?.parse().ok()?;
+            Some(failures >= threshold)
+        };
         let told = self.told.entry(id).or_default();
         if !passed && heals {
             told.failed_in = Some(truth.lives);
@@ -143,13 +150,20 @@ impl Books {
         if began <= told.touched || !told.knows_life(&truth) {
             return;
         }
+        told.failures = match told.probe {
+            _ if passed => 0,
+            Some((life, false)) if life == truth.lives => told.failures + 1,
+            _ => 1,
+        };
         told.probe = Some((truth.lives, passed));
         if passed {
             self.proven.insert(identity.clone());
             told.failing_since = None;
         } else if heals && self.proven.contains(identity) {
             let since = told.failed(world.now());
-            self.fails(world, host, id, since);
+            if is_verdict(told.failures).unwrap_or(true) {
+                self.fails(world, host, id, since);
+            }
         }
     }
 }

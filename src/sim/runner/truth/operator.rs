@@ -42,6 +42,12 @@ impl Books {
         }
     }
 
+    /// A container is under maintenance until then.
+    pub(in super::super) fn maintains(&mut self, id: u128, until: i64) {
+        let known = self.maintained.entry(id).or_insert(until);
+        *known = until.max(*known);
+    }
+
     /// Iaso hears that a process ended. Without the stop signal before it, that looks as if it had ended by itself.
     pub(super) fn heard_to_die(&mut self, id: u128, life: i64) {
         if self.told.get(&id).is_some_and(|told| told.stop_signal != Some(life)) {

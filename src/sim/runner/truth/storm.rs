@@ -8,8 +8,7 @@ use iaso_policy::input::EngineHealth;
 use super::{Books, is_asked_for, is_disabled};
 use crate::sim::world::{Fault, Truth, World};
 
-/// So many at least, so close together. One more is asked for here than by the rule, which may know one of them to be in an older
-/// outage.
+/// So many at least, so close together.
 const MIN: usize = 5;
 const WINDOW: i64 = 60_000;
 /// How long nothing is recovered; less by the window in which Iaso may have begun to count.
@@ -22,16 +21,16 @@ const APART: i64 = 10_000;
 pub(super) struct CommonCause {
     began: i64,
     until: i64,
-    /// Who needs nobody, was well until then, and may be seen to fail.
-    well: BTreeSet<u128>,
+    /// Who needs nobody, was well until then, and may be seen to fail: in which life. What it does in another may be forgiven.
+    well: BTreeMap<u128, u32>,
     /// Who else is watched there.
     others: BTreeSet<u128>,
-    /// When Iaso was told of the first failure of each.
+    /// When Iaso was told that each is in an outage.
     failed: BTreeMap<u128, i64>,
     /// When enough was told.
     known: Option<i64>,
-    /// When the newest recovery began since then.
-    recovered: Option<i64>,
+    /// When the newest recovery began since then, and whose.
+    recovered: Option<(i64, u128)>,
 }
 
 impl Books {
@@ -51,6 +50,8 @@ impl Books {
     ) {
         if let Fault::Shutdown { .. } = fault {
             self.shuts_down(world);
+            // Whom it stops is in no outage any more: what fails once it is back is counted anew.
+            self.causes[host] = None;
         }
         let Fault::NothingServes { for_ms } = fault else { return };
         let now = world.now();
@@ -61,9 +62,10 @@ impl Books {
             let detail = world.inspect(*id);
             detail.is_some_and(|detail| is_asked_for(&detail) && !is_disabled(&detail))
         };
-        let (well, others) = world.ids().into_iter().filter(watched).partition(|id| {
+        let (well, others): (BTreeSet<_>, _) = world.ids().into_iter().filter(watched).partition(|id| {
             !operating.contains(id) && self.needs_nobody(world, *id) && self.is_known_to_be_well(world, *id)
         });
+        let well = well.into_iter().filter_map(|id| Some((id, world.truth(id)?.lives))).collect();
         let (failed, known, recovered) = (BTreeMap::new(), None, None);
         self.causes[host] =
             Some(CommonCause { began: now, until: now + for_ms, well, others, failed, known, recovered });
@@ -87,34 +89,42 @@ impl Books {
             && told.knows_life(&truth)
     }
 
-    /// Iaso was told that a container fails.
+    /// Iaso was told that a container fails, as often as makes it an outage.
     pub(super) fn fails(&mut self, world: &World, host: usize, id: u128, since: i64) {
         let now = world.now();
         let Some(cause) = self.causes[host].as_mut().filter(|cause| now < cause.until) else { return };
-        if since < cause.began || !cause.well.contains(&id) {
+        let life = world.truth(id).map(|truth| truth.lives);
+        if since < cause.began || life.is_none() || cause.well.get(&id).copied() != life {
             return;
         }
-        cause.failed.entry(id).or_insert(since);
+        // Who is or was to be left alone meanwhile tells nothing of the host.
+        if self.maintained.get(&id).is_some_and(|until| *until > cause.began) {
+            return;
+        }
+        cause.failed.entry(id).or_insert(now);
         let recent = cause.failed.values().filter(|at| now - **at < WINDOW).count();
-        let all = cause.well.iter().chain(&cause.others);
+        let all = cause.well.keys().chain(&cause.others);
         // What waits for its engine to start it again is none of those that are stopped.
         let is_up = |truth: Truth| truth.running || (truth.lives > 0 && truth.exited.is_none());
         let counts = |id: &&u128| cause.failed.contains_key(*id) || world.truth(**id).is_some_and(is_up);
         let of = all.filter(counts).count();
-        if cause.known.is_none() && recent > MIN && 2 * (recent - 1) > of {
+        if cause.known.is_none() && recent >= MIN && 2 * recent > of {
             cause.known = Some(now);
             self.common_causes += 1;
         }
     }
 
-    pub(super) fn amid_the_storm(&mut self, at: i64, host: usize) -> Option<String> {
+    pub(super) fn amid_the_storm(&mut self, world: &World, host: usize, id: u128) -> Option<String> {
+        let at = world.now();
         let cause = self.causes[host].as_mut().filter(|cause| at < cause.until)?;
         let known = cause.known?;
-        let before = cause.recovered.replace(at);
+        let before = cause.recovered.replace((at, id));
         if at < known + WAIT {
             return Some(format!("what all share there is away, as was known at {known} ms"));
         }
-        let too_close = before.is_some_and(|before| at - before < APART);
-        too_close.then(|| format!("another was recovered at {before:?} ms in the same storm"))
+        let (before, whose) = before.filter(|(before, _)| at - before < APART)?;
+        // What a person has stopped or replaced meanwhile is not waited for.
+        let goes_on = world.truth(whose).is_some_and(|it| !it.stopped_by_person && !it.replaced && !it.paused);
+        goes_on.then(|| format!("another was recovered at {before} ms in the same storm"))
     }
 }
