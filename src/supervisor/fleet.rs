@@ -138,8 +138,9 @@ impl Fleet {
                 let service = self.service_of(host, &event.container);
                 let current =
                     service.filter(|id| self.services[id.0 as usize].container.as_ref() == Some(&event.container));
-                self.removed(host, &event.container, received, &mut news);
+                // First that more may be under way: what has gone for good holds nobody who needs it.
                 news.inputs.extend(current.map(|service| Input::Change { service }));
+                self.removed(host, &event.container, received, &mut news);
             }
             EventAction::Die(code) => self.transition(host, event, received, ContainerState::Exited(code), &mut news),
             EventAction::Pause => {
@@ -246,7 +247,8 @@ impl Fleet {
         let (instance, left) = (before.instance(), before.service.filter(|left| Some(*left) != service));
         let (mut started, mut learned, mut since) = (before.started, before.learned, before.since);
         if before.is_over(detail.started, began) {
-            since = estimate(detail.started, began, now);
+            // Whatever the engine's clock shows: after all that is known of the life before.
+            since = estimate(detail.started, began, now).max(before.changed.max(before.learned));
             (started, learned) = (detail.started.max(started + 1), began);
         } else {
             // Where only an event told of the start, its stamp stays.
@@ -387,6 +389,9 @@ impl Fleet {
         now: Now,
         news: &mut News,
     ) {
+        if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
+            known.changed = known.changed.max(received);
+        }
         if let Some(mut detail) = detail {
             // It ran when the event was sent. What became of it since, its next event tells, with the cause.
             if matches!(detail.state, ContainerState::Exited(_)) {
@@ -403,9 +408,6 @@ impl Fleet {
             }
             let health = health_at_start(&known.detail);
             self.transition(host, event, received, ContainerState::Running(health), news);
-        }
-        if let Some(known) = self.hosts[usize::from(host.0)].get_mut(&event.container) {
-            known.changed = known.changed.max(received);
         }
     }
 

@@ -243,6 +243,43 @@ fn a_life_that_begins_after_the_clock_was_set_back_is_another() {
     }
 }
 
+#[test]
+fn a_life_began_after_all_that_is_known_of_the_one_before_whatever_the_engine_s_clock_shows() {
+    let mut container = SetBack::new();
+    container.event(EventAction::Die(1), 4 * HOUR, 600_000);
+    // Its engine's clock is days behind Iaso's.
+    let now = Now { wall: Wall(200 * HOUR / 1_000_000), ..SetBack::now(601_000) };
+    let found = |started| Some(detail(RUNNING, started));
+    let since = |news| SetBack::sights(news)[0].since;
+    let start = EngineEvent {
+        container: id('a'),
+        name: None,
+        labels: BTreeMap::new(),
+        time: 5 * HOUR,
+        action: EventAction::Start,
+    };
+    let started = container.0.event(HOST, &start, found(5 * HOUR), Mono(601_000), now);
+    assert_eq!(since(started), Mono(601_000), "by an event");
+    let looked = container.0.looked(HOST, &id('a'), found(6 * HOUR), Mono(700_000), now);
+    assert_eq!(since(looked), Mono(601_000), "by a look");
+}
+
+#[test]
+fn what_is_removed_may_be_replaced_before_it_is_gone() {
+    let told = |inputs: &[Input], what: fn(&Input) -> bool| inputs.iter().position(what);
+    let mut container = SetBack::new();
+    let destroy = EngineEvent {
+        container: id('a'),
+        name: None,
+        labels: BTreeMap::new(),
+        time: 4 * HOUR,
+        action: EventAction::Destroy,
+    };
+    let inputs = container.0.event(HOST, &destroy, None, Mono(600_000), SetBack::now(600_000)).inputs;
+    let is_gone = |input: &Input| seen(input) == Some(State::Gone);
+    assert!(told(&inputs, is_change).unwrap() < told(&inputs, is_gone).unwrap(), "{inputs:?}");
+}
+
 /// Two containers that ask for one name, listed in this order.
 fn claimants(order: [char; 2]) -> Fleet {
     let mut fleet = fleet();
