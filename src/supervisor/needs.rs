@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use iaso_policy::Input;
 use iaso_policy::id::ServiceId;
-use iaso_policy::input::EngineHealth;
+use iaso_policy::input::{EngineHealth, RestartPolicy};
 use iaso_policy::spec::{Condition, Need, Restarts};
 
 use self::circles::break_up;
@@ -212,8 +212,8 @@ fn need(found: &Found<'_>, until: Condition, restarts: Restarts) -> Need {
 /// Whether a container that nobody watches is as it must be, as far as the engine tells.
 fn meets(known: &Known, until: Condition) -> bool {
     match known.detail.state {
-        // A job that has done its work.
-        ContainerState::Exited(0) => true,
+        // A job that has done its work; none that its engine starts again, or would unless somebody had stopped it.
+        ContainerState::Exited(0) => known.detail.restart != RestartPolicy::Always,
         ContainerState::Running(health) => match until {
             Condition::Started => true,
             Condition::Healthy => matches!(health, EngineHealth::None | EngineHealth::Healthy),

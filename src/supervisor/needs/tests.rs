@@ -175,6 +175,19 @@ fn what_nobody_watches_is_read_from_the_engine() {
 }
 
 #[test]
+fn what_its_engine_starts_again_has_not_done_its_work() {
+    let exited = |restart| {
+        let mut db = of_shop('b', "db", "");
+        db.labels.insert("iaso.enable".to_owned(), "no".to_owned());
+        let db = ContainerDetail { state: ContainerState::Exited(0), restart, ..db };
+        let fleet = known("", vec![of_shop('a', "web", "db:service_started:false"), db]);
+        needs_of(&fleet, "shop-web")[0].1
+    };
+    assert_eq!(exited(RestartPolicy::Always), Some(false));
+    assert_eq!(exited(RestartPolicy::OnFailure(3)), Some(true));
+}
+
+#[test]
 fn needs_that_lead_in_a_circle_do_not_count() {
     let web = of_shop('a', "web", "db:service_healthy:false");
     let db = of_shop('b', "db", "web:service_started:false,disk:service_started:false");
