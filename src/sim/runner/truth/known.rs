@@ -95,6 +95,7 @@ impl Books {
                 told.unhealthy = health == EngineHealth::Unhealthy;
                 if health == EngineHealth::Healthy {
                     told.failing_since = None;
+                    self.has_served(id);
                 } else if told.unhealthy {
                     let since = told.failed(at);
                     self.fails(world, host, id, since);
@@ -136,6 +137,9 @@ impl Books {
     ) {
         let Some(truth) = world.truth(id).filter(|truth| began >= truth.since) else { return };
         self.note_wellness(world, id);
+        if passed {
+            self.has_served(id);
+        }
         let heals = world.script(id).is_some_and(|script| {
             script.labels.get("iaso.check.app.on_failure").is_some_and(|on_failure| on_failure == "heal")
         });

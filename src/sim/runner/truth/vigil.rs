@@ -20,6 +20,11 @@ impl Books {
     pub(in super::super) fn forget_broken(&mut self) {
         self.broken.clear();
     }
+
+    /// Iaso was told that it serves: should the vigil's next moment find it broken, it is so anew, and was not all the time.
+    pub(super) fn has_served(&mut self, id: u128) {
+        self.broken.remove(&id);
+    }
 }
 
 impl Runner<'_> {
