@@ -46,6 +46,8 @@ pub(super) struct Books {
     told: BTreeMap<u128, Told>,
     /// Whose check Iaso knows to have worked.
     proven: BTreeSet<Identity>,
+    /// The names of those that this life of Iaso was told had failed, by host.
+    failed: Vec<BTreeSet<String>>,
     /// Operations that Iaso waits for, by host.
     in_flight: Vec<BTreeSet<AttemptId>>,
     /// What all containers of a host share and is away, by host.
@@ -67,9 +69,9 @@ pub(super) struct Books {
 impl Books {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let needs = scenario.fleet.iter().map(|member| (member.script.name.clone(), member.needs.clone()));
-        let in_flight = vec![BTreeSet::new(); scenario.hosts];
+        let (in_flight, failed) = (vec![BTreeSet::new(); scenario.hosts], vec![BTreeSet::new(); scenario.hosts]);
         let causes = (0..scenario.hosts).map(|_| None).collect();
-        Self { needs: needs.collect(), in_flight, causes, ..Self::default() }
+        Self { needs: needs.collect(), failed, in_flight, causes, ..Self::default() }
     }
 
     /// A record that the store had not taken died with Iaso.
@@ -91,6 +93,7 @@ impl Books {
         self.broken.clear();
         self.taken.life_ended();
         self.in_flight.iter_mut().for_each(BTreeSet::clear);
+        self.failed.iter_mut().for_each(BTreeSet::clear);
         self.causes.iter_mut().for_each(|cause| *cause = None);
     }
 

@@ -11,9 +11,9 @@ use crate::sim::world::World;
 const MASS: usize = 5;
 
 impl Books {
-    /// Of how many containers Iaso was told that they failed.
-    fn have_failed(&self, world: &World) -> usize {
-        world.ids().iter().filter(|id| self.told.get(id).is_some_and(|told| told.failed_at.is_some())).count()
+    /// Iaso was told that a container failed. That counts whatever becomes of it.
+    pub(super) fn note_failure(&mut self, world: &World, host: usize, id: u128) {
+        self.failed[host].extend(world.names().find(|(known, _)| *known == id).map(|(_, name)| name.to_owned()));
     }
 
     pub(in super::super) fn begun(&mut self, host: usize, attempt: AttemptId) {
@@ -35,7 +35,7 @@ impl Runner<'_> {
         let is_its_host_s = match reason {
             Hold::HostDown => !self.is_linked(host),
             Hold::Concurrency => self.books.in_flight[host].len() >= self.config.fleet.max_concurrent as usize,
-            Hold::MassFailure => self.books.have_failed(&self.worlds[host]) >= MASS,
+            Hold::MassFailure => self.books.failed[host].len() >= MASS,
             _ => true,
         };
         if !is_its_host_s {

@@ -87,6 +87,7 @@ impl Books {
             EventAction::Die(_) => {
                 (told.down, told.failed_at) = (Some((true, from)), Some(at));
                 self.heard_to_die(id, truth.since);
+                self.note_failure(world, host, id);
             }
             EventAction::Pause => told.down = Some((true, from)),
             EventAction::Unpause => told.down = Some((false, from)),

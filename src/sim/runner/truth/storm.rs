@@ -91,6 +91,7 @@ impl Books {
 
     /// Iaso was told that a container fails, as often as makes it an outage.
     pub(super) fn fails(&mut self, world: &World, host: usize, id: u128, since: i64) {
+        self.note_failure(world, host, id);
         let now = world.now();
         let Some(cause) = self.causes[host].as_mut().filter(|cause| now < cause.until) else { return };
         let life = world.truth(id).map(|truth| truth.lives);
