@@ -36,6 +36,8 @@ pub(super) struct Books {
     /// Stopped by a person in a way that no event tells: killed outright, or stopped when it did not run, or behind another
     /// operation that does not end.
     untold: BTreeSet<u128>,
+    /// When a tool last set about replacing a container.
+    deployed: BTreeMap<u128, i64>,
     /// What people ordered, by identity.
     orders: BTreeMap<Identity, Orders>,
     /// Until when each container is or was under maintenance at the latest, by whoever said so, unless it was ended sooner.

@@ -56,6 +56,11 @@ impl Told {
         (!truth.running || truth.paused) && self.down.is_some_and(|(down, from)| down && from >= truth.changed)
     }
 
+    /// Something came after `at`.
+    pub(super) fn has_come_after(&self, at: i64) -> bool {
+        self.touched > at
+    }
+
     /// It is known to fail at `at`: since when it is.
     fn failed(&mut self, at: i64) -> i64 {
         self.failed_at = Some(at);

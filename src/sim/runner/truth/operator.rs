@@ -9,6 +9,9 @@ use crate::engine::ContainerDetail;
 use crate::sim::scenario::OrderKind;
 use crate::sim::world::{Act, World};
 
+/// A deployment is waited for no longer than this.
+const DEPLOYMENT: i64 = 300_000;
+
 /// What people last ordered of a service.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -23,9 +26,11 @@ impl Books {
         self.taken_in_hand(container);
         let runs = world.truth(container).is_some_and(|truth| truth.running && !truth.busy) && !is_being_stopped;
         match act {
-            Act::Kill(9) => drop(self.untold.insert(container)),
+            // `rm -f` kills outright; where it goes through, there is nothing left to judge.
+            Act::Kill(9) | Act::Remove => drop(self.untold.insert(container)),
             Act::Stop | Act::Kill(_) if !runs => drop(self.untold.insert(container)),
             Act::Stop | Act::Start | Act::Restart => drop(self.untold.remove(&container)),
+            Act::Deploy(_) => drop(self.deployed.insert(container, world.now())),
             _ => {}
         }
     }
@@ -55,6 +60,14 @@ impl Books {
         }
     }
 
+    /// A tool has begun to replace it, not too long ago, and Iaso has heard of it since.
+    fn is_to_be_awaited(&self, world: &World, id: u128) -> bool {
+        self.deployed.get(&id).is_some_and(|begun| {
+            let has_heard = self.told.get(&id).is_some_and(|told| told.has_come_after(*begun));
+            has_heard && world.now() - begun < DEPLOYMENT
+        })
+    }
+
     pub(super) fn against_the_operator(
         &self,
         world: &World,
@@ -70,7 +83,7 @@ impl Books {
             if truth.stopped_by_person && !truth.running && is_told {
                 objections.push("a person had stopped it".to_owned());
             }
-            if truth.replaced && !truth.running && is_told {
+            if truth.replaced && !truth.running && is_told && self.is_to_be_awaited(world, id) {
                 objections.push("a deployment is replacing it".to_owned());
             }
             if truth.paused {
