@@ -106,6 +106,9 @@ impl Policy {
                 if let Some(at) = engine_went_down {
                     service.take_back_stop(turn, at);
                 }
+                if link == HostLink::Down {
+                    service.forget_own_stop();
+                }
                 service.review(turn, None);
             });
         }

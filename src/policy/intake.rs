@@ -255,6 +255,14 @@ impl Service {
         }
     }
 
+    /// The link is lost. What ran on after Iaso's own stop had come to nothing is, if it is exited after the gap, like any
+    /// other: somebody may have stopped it.
+    pub(crate) fn forget_own_stop(&mut self) {
+        let runs = self.attempt().is_none() && self.sight.is_some_and(|sight| matches!(sight.state, State::Running(_)));
+        let seen_at = self.seen_at;
+        self.own_stop.take_if(|(_, ended)| runs && seen_at >= *ended + ENGINE_FIRST);
+    }
+
     /// A deployment may have begun.
     pub(crate) fn change(&mut self, now: Mono) {
         let under_way = self.change_until.filter(|until| *until > now);

@@ -216,6 +216,25 @@ fn what_stopped_in_a_gap_is_left_or_started_as_the_operator_wishes() {
     }
 }
 
+/// Iaso's own stop explains the end of a life while the engine may be at it, and not ever after.
+#[test]
+fn what_ran_on_after_a_restart_that_came_to_nothing_is_left_after_a_gap_like_any_other() {
+    for (later, operations, hold) in [(10, 2, None), (600, 1, Some(Hold::UnknownStop))] {
+        let mut rig = Rig::with(spec("web"), RestartPolicy::No);
+        rig.becomes(WEB, UNHEALTHY);
+        rig.finish(Outcome::TimedOut);
+        rig.becomes(WEB, HEALTHY);
+        rig.pass(secs(later));
+        rig.link(HostLink::Down);
+        rig.secretly(WEB, State::Exited { code: 255, witness: Witness::Look });
+        rig.pass(secs(20));
+        rig.look(WEB);
+        rig.link(HostLink::Up { engine_started: true });
+        rig.pass(secs(120));
+        assert_eq!((rig.operations.len(), rig.hold()), (operations, hold), "{later} s later");
+    }
+}
+
 #[test]
 fn exit_0_in_a_gap_is_a_stop_for_whoever_wants_stops_ended_and_else_the_end_of_the_work() {
     let found_after_a_gap = |after_gap| {
