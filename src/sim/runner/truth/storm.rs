@@ -55,7 +55,11 @@ impl Books {
         }
         let Fault::NothingServes { for_ms } = fault else { return };
         let now = world.now();
-        if !is_watching || self.causes[host].as_ref().is_some_and(|cause| cause.until > now) {
+        if let Some(cause) = self.causes[host].as_mut().filter(|cause| cause.until > now) {
+            cause.until = now + for_ms;
+            return;
+        }
+        if !is_watching {
             return;
         }
         let watched = |id: &u128| {
