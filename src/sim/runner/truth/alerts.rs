@@ -62,8 +62,8 @@ impl Books {
         let is_loud = alert.key.kind == AlertKind::NotHealed && alert.host.is_none();
         if is_loud {
             let before = self.loud.get(&id);
-            let goes_on = |it: &&Loud| !it.was_well && !(it.resolved && it.was_shut_down);
-            if let Some(before) = before.filter(|it| it.alert.key.incident != alert.key.incident).filter(goes_on) {
+            let is_over = |it: &Loud| it.was_well || (it.resolved && it.was_shut_down);
+            if let Some(before) = before.filter(|it| it.alert.key.incident != alert.key.incident && !is_over(it)) {
                 objections.push(format!("is of the outage that {} told of", before.alert.key));
             }
             objections.extend(self.root_that_was_told(world, id, alert));

@@ -106,7 +106,11 @@ impl Books {
         if self.maintained.get(&id).is_some_and(|until| *until > cause.began) {
             return;
         }
-        cause.failed.entry(id).or_insert(now);
+        // It is weighed when an outage begins.
+        if cause.failed.contains_key(&id) {
+            return;
+        }
+        cause.failed.insert(id, now);
         let recent = cause.failed.values().filter(|at| now - **at < WINDOW).count();
         let all = cause.well.keys().chain(&cause.others);
         // What waits for its engine to start it again is none of those that are stopped.
