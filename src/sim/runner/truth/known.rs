@@ -170,8 +170,10 @@ impl Books {
             self.proven.insert(identity.clone());
             told.failing_since = None;
         } else if heals && self.proven.contains(identity) {
-            let since = told.failed(world.now());
-            if is_verdict(told.failures).unwrap_or(true) {
+            let (since, failures) = (told.failed(world.now()), told.failures);
+            // What has begun to fail is weighed for a storm, too.
+            self.note_failure(world, host, id);
+            if is_verdict(failures).unwrap_or(true) {
                 self.fails(world, host, id, since);
             }
         }
