@@ -183,6 +183,11 @@ impl Fleet {
         self.services.get(id.0 as usize)
     }
 
+    /// The number of every service that has, or once had, a container.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = ServiceId> + Clone {
+        (0..u32::try_from(self.services.len()).unwrap_or(u32::MAX)).map(ServiceId)
+    }
+
     /// The name of the check that a run was of, which began at `began`; none when another has taken its place since.
     pub(crate) fn check(&self, service: ServiceId, check: CheckId, began: Mono) -> Option<&Arc<str>> {
         let (watched, place) = (self.service(service)?, usize::from(check.0));

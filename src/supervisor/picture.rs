@@ -23,7 +23,6 @@ use crate::snapshot::{
     WindowStatus,
 };
 use crate::store::StoreStatus;
-use crate::system::clock::Arrival;
 
 /// After this, Iaso counts as ready whatever has not answered yet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,10 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Snapshots are made at most this often.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 
-/// Every service is looked at for a snapshot at most one two-hundredth of the time: that delays fewer inputs than one in a
-/// hundred. Between, those that something was learned of are. Where a look at all takes less than a millisecond, every snapshot
-/// is of all.
-const BETWEEN_WHOLES: u32 = 200;
+/// So many services are looked at for a snapshot at most: first those that something was learned of, then the others in turn.
+/// With thousands, a look at each delays what comes meanwhile by tens of milliseconds.
+const LOOKS: usize = 500;
 
 /// What only people need to know.
 pub(super) struct Picture {
@@ -51,9 +49,9 @@ pub(super) struct Picture {
     by_name: Vec<usize>,
     /// Services that may stand otherwise than in it.
     touched: Vec<ServiceId>,
-    /// When every service was last looked at, and how long that took.
-    whole: Option<(Arrival, Duration)>,
-    /// Services of the file that have no container, as was seen then.
+    /// Whose turn it is to be looked at.
+    turn: usize,
+    /// Services of the file that have no container.
     waiting: Vec<Arc<str>>,
     violations: BTreeMap<u8, u64>,
     /// As the newest snapshot has it.
@@ -115,7 +113,7 @@ impl Picture {
             services: Vec::new(),
             by_name: Vec::new(),
             touched: Vec::new(),
-            whole: None,
+            turn: 0,
             waiting: Vec::new(),
             violations: BTreeMap::new(),
             supervisor: ComponentStatus { up: true, since: now, message: None },
@@ -160,7 +158,10 @@ impl Picture {
     }
 
     pub(super) fn check(&mut self, news: CheckNews) {
-        self.touched.push(news.service);
+        if news.verdict == Verdict::Pending {
+            // Nobody else hears of it.
+            self.touched.push(news.service);
+        }
         let seen = self.checks.entry((news.service, news.check)).or_default();
         seen.evidence = Some(news.evidence);
         seen.pending = news.verdict == Verdict::Pending;
@@ -188,7 +189,7 @@ impl Picture {
     /// What `fleet` no longer has is forgotten.
     pub(super) fn reconfigured(&mut self, config: &Config, fleet: &Fleet) {
         self.observe = config.fleet.observe;
-        self.whole = None;
+        self.touched.extend(fleet.numbers());
         self.checks.retain(|(service, check), _| {
             fleet.service(*service).is_some_and(|watched| watched.declared && watched.subject.checks.contains(check))
         });
@@ -221,30 +222,25 @@ impl Picture {
         needs: &Needs,
         queues: &Queues,
     ) -> Snapshot {
-        let all = u32::try_from(fleet.services.len()).unwrap_or(u32::MAX);
-        self.services.resize(fleet.services.len(), None);
-        let began = Arrival::now();
-        let is_whole = self.whole.is_none_or(|(at, took)| at.elapsed() >= took * BETWEEN_WHOLES);
+        let all = fleet.services.len();
+        self.services.resize(all, None);
         policy.take_touched(&mut self.touched);
-        let mut touched = std::mem::take(&mut self.touched);
-        if is_whole {
-            touched.clear();
-            touched.extend((0..all).map(ServiceId));
-        }
+        let rest = self.touched.split_off(self.touched.len().min(LOOKS));
+        let touched = std::mem::replace(&mut self.touched, rest);
+        let in_turn = (LOOKS - touched.len()).min(all);
+        let round_ends = self.turn + in_turn >= all;
+        let others = fleet.numbers().cycle().skip(self.turn).take(in_turn);
         let mut is_same_list = true;
-        for service in touched.drain(..) {
+        for service in touched.into_iter().chain(others) {
             is_same_list &= self.look_at(service, policy.view(service), fleet, needs);
         }
-        self.touched = touched;
+        self.turn = (self.turn + in_turn).checked_rem(all).unwrap_or_default();
         if !is_same_list {
-            self.by_name = (0..self.services.len()).filter(|place| self.services[*place].is_some()).collect();
+            self.by_name = (0..all).filter(|place| self.services[*place].is_some()).collect();
             self.by_name.sort_by_key(|place| self.services[*place].as_ref().map(|status| Arc::clone(&status.name)));
         }
-        if is_whole || !is_same_list {
+        if round_ends || !is_same_list {
             self.waiting = fleet.waiting().map(|service| Arc::from(service.name.as_str())).collect();
-        }
-        if is_whole {
-            self.whole = Some((Arrival::now(), began.elapsed()));
         }
         let services: Vec<_> = self.by_name.iter().filter_map(|place| self.services[*place].clone()).collect();
         self.ready = self.ready || self.is_ready(now, &services);
@@ -290,7 +286,7 @@ impl Picture {
 
     /// Every engine was reached, and every check that can run has had a result.
     fn is_ready(&self, now: Now, services: &[Arc<ServiceStatus>]) -> bool {
-        let reached = self.hosts.iter().all(|host| host.link.up);
+        let reached = self.hosts.iter().all(|host| host.link.up) && self.touched.is_empty();
         let running =
             |status: &&Arc<ServiceStatus>| matches!(status.view.state, Some(iaso_policy::input::State::Running(_)));
         let tried =
@@ -404,6 +400,9 @@ impl Supervisor {
         self.measure_queues(now);
         let snapshot = self.picture.snapshot(now, &mut self.policy, &self.fleet, &self.needs, &self.queues);
         self.snapshots.send_replace(Arc::new(snapshot));
+        if !self.picture.touched.is_empty() {
+            self.changed();
+        }
     }
 }
 

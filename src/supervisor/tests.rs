@@ -121,7 +121,7 @@ async fn a_flood_of_events_hides_no_death_loses_no_result_and_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn what_ends_does_not_wait_for_a_list_of_thousands() {
-    let Rig { results, mut supervisor, clock, .. } = rig();
+    let Rig { results, mut supervisor, snapshots, clock, .. } = rig();
     let container = |number: u128| {
         let mut detail = running(ContainerId::new(&format!("{number:064x}")).unwrap(), 100);
         detail.name = format!("web-{number}");
@@ -143,4 +143,13 @@ async fn what_ends_does_not_wait_for_a_list_of_thousands() {
     supervisor.update(HostId(0), Update::Listed { containers, began: clock.mono() });
     assert_eq!(supervisor.policy.views().count(), 3000);
     assert_eq!(supervisor.results.len(), 0, "it was taken in between");
+    // Nor does what comes next wait until all of them are shown.
+    let shown: Vec<usize> = (0..7)
+        .map(|_| {
+            supervisor.publish();
+            snapshots.borrow().services.len()
+        })
+        .collect();
+    assert_eq!(shown, [500, 1000, 1500, 2000, 2500, 3000, 3000]);
+    assert_eq!(supervisor.snapshot_due, None, "there is no more to be shown");
 }
