@@ -190,16 +190,18 @@ impl Policy {
         self.services.iter().flatten().map(|service| self.view_of(service))
     }
 
-    /// Adds every service whose view may be another since this was last called, or is gone. What time alone changes of the
-    /// views of others is not counted: what is left of a budget, and until when a person's word holds; nor whose outage others
-    /// are part of, and what a rollout waits for.
-    pub fn take_touched(&mut self, touched: &mut Vec<ServiceId>) {
-        for id in &self.shared.touched {
+    /// Adds services whose view may be another since they were last taken, or that are gone: `most` of them, in the order in which
+    /// that came. True: there are more. What time alone changes of the views of others is not counted: what is left of a budget,
+    /// and until when a person's word holds; nor whose outage others are part of, and what a rollout waits for.
+    pub fn take_touched(&mut self, most: usize, touched: &mut Vec<ServiceId>) -> bool {
+        let taken = most.min(self.shared.touched.len());
+        for id in self.shared.touched.drain(..taken) {
             if let Some(service) = self.services.get_mut(id.0 as usize).and_then(Option::as_deref_mut) {
                 service.touched = false;
             }
+            touched.push(id);
         }
-        touched.append(&mut self.shared.touched);
+        !self.shared.touched.is_empty()
     }
 
     /// What each defined service's memory is kept under.

@@ -34,6 +34,9 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 /// With thousands, a look at each delays what comes meanwhile by tens of milliseconds.
 const LOOKS: usize = 500;
 
+/// So many have their turn however much was learned of others.
+const IN_TURN: usize = 100;
+
 /// What only people need to know.
 pub(super) struct Picture {
     started: Now,
@@ -47,8 +50,10 @@ pub(super) struct Picture {
     services: Vec<Option<Arc<ServiceStatus>>>,
     /// The numbers of those that are there, by name.
     by_name: Vec<usize>,
-    /// Services that may stand otherwise than in it.
-    touched: Vec<ServiceId>,
+    /// Services that may stand otherwise than in it, and that the policy does not tell of.
+    touched: BTreeSet<ServiceId>,
+    /// More was learned than could be looked at for it.
+    lags: bool,
     /// Whose turn it is to be looked at.
     turn: usize,
     /// Services of the file that have no container.
@@ -112,7 +117,8 @@ impl Picture {
             checks: BTreeMap::new(),
             services: Vec::new(),
             by_name: Vec::new(),
-            touched: Vec::new(),
+            touched: BTreeSet::new(),
+            lags: false,
             turn: 0,
             waiting: Vec::new(),
             violations: BTreeMap::new(),
@@ -160,7 +166,7 @@ impl Picture {
     pub(super) fn check(&mut self, news: CheckNews) {
         if news.verdict == Verdict::Pending {
             // Nobody else hears of it.
-            self.touched.push(news.service);
+            self.touched.insert(news.service);
         }
         let seen = self.checks.entry((news.service, news.check)).or_default();
         seen.evidence = Some(news.evidence);
@@ -224,10 +230,14 @@ impl Picture {
     ) -> Snapshot {
         let all = fleet.services.len();
         self.services.resize(all, None);
-        policy.take_touched(&mut self.touched);
-        let rest = self.touched.split_off(self.touched.len().min(LOOKS));
-        let touched = std::mem::replace(&mut self.touched, rest);
-        let in_turn = (LOOKS - touched.len()).min(all);
+        let mut touched = Vec::new();
+        while touched.len() < LOOKS
+            && let Some(service) = self.touched.pop_first()
+        {
+            touched.push(service);
+        }
+        self.lags = policy.take_touched(LOOKS - touched.len(), &mut touched) || !self.touched.is_empty();
+        let in_turn = (LOOKS - touched.len()).max(IN_TURN).min(all);
         let round_ends = self.turn + in_turn >= all;
         let others = fleet.numbers().cycle().skip(self.turn).take(in_turn);
         let mut is_same_list = true;
@@ -286,7 +296,7 @@ impl Picture {
 
     /// Every engine was reached, and every check that can run has had a result.
     fn is_ready(&self, now: Now, services: &[Arc<ServiceStatus>]) -> bool {
-        let reached = self.hosts.iter().all(|host| host.link.up) && self.touched.is_empty();
+        let reached = self.hosts.iter().all(|host| host.link.up) && !self.lags;
         let running =
             |status: &&Arc<ServiceStatus>| matches!(status.view.state, Some(iaso_policy::input::State::Running(_)));
         let tried =
@@ -400,7 +410,7 @@ impl Supervisor {
         self.measure_queues(now);
         let snapshot = self.picture.snapshot(now, &mut self.policy, &self.fleet, &self.needs, &self.queues);
         self.snapshots.send_replace(Arc::new(snapshot));
-        if !self.picture.touched.is_empty() {
+        if self.picture.lags {
             self.changed();
         }
     }

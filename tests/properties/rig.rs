@@ -208,7 +208,8 @@ impl Rig {
     /// Whoever is not told to stand otherwise stands as before, but for what time alone changes and what is others' doing.
     fn miss_no_change(&mut self) {
         let mut touched = Vec::new();
-        self.policy.take_touched(&mut touched);
+        assert!(!self.policy.take_touched(usize::MAX, &mut touched));
+        assert!(touched.iter().enumerate().all(|(place, id)| !touched[..place].contains(id)), "{touched:?}");
         let shown: BTreeMap<ServiceId, ServiceView> = self.policy.views().map(|view| (view.service, view)).collect();
         let all = shown.keys().chain(self.shown.keys()).filter(|service| !touched.contains(service));
         for service in all {
