@@ -186,6 +186,8 @@ fn a_database_that_cannot_be_healed_is_told_once_with_all_that_it_drags_down() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    // It is said in the log once who was told has answered.
+    daemon.until_event("db", "announced", None);
     assert_eq!(daemon.count("db", "announced"), 1);
     stack.answers.behave(Manner::Well("up"));
     daemon.until_event("db", "incident_closed", Some("recovered"));
