@@ -13,6 +13,7 @@ pub(crate) mod fleet;
 mod hearing;
 pub(crate) mod needs;
 mod operations;
+mod orders;
 mod picture;
 pub(crate) mod plan;
 mod queues;
@@ -20,26 +21,25 @@ mod reload;
 mod rollouts;
 mod scene;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iaso_policy::Policy;
 use iaso_policy::action::{Action, Charge, Operation};
-use iaso_policy::id::{OrderId, ServiceId};
-use iaso_policy::input::{CheckResult, Input, Order, Outcome};
+use iaso_policy::id::ServiceId;
+use iaso_policy::input::{CheckResult, Input, Outcome};
 use iaso_policy::laws::{Judges, Violation};
 use iaso_policy::memory::Restored;
 use iaso_policy::record::{Event, Record};
 use iaso_policy::time::{Mono, Now};
-use iaso_policy::{Policy, action::Answer};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::validated::Config;
 use crate::engine::watch::{Update, WatchHandle};
 use crate::engine::{ContainerId, Engine};
 use crate::journal::{Delivered, Entry, Listener, Subject};
-use crate::orders::{Reply, Request};
+use crate::orders::Request;
 use crate::probe::address::EngineSite;
 use crate::probe::report::Verdict;
 use crate::probe::scheduler::{Finished, SchedulerHandle};
@@ -60,6 +60,7 @@ use hearing::next_update;
 use needs::Needs;
 pub(crate) use operations::change_of;
 use operations::{Operations, Returned, is_charge_of};
+use orders::Orders;
 use picture::{CheckNews, Picture};
 use queues::Queues;
 pub use reload::Reread;
@@ -128,14 +129,12 @@ pub struct Supervisor {
     store: Store,
     store_status: watch::Receiver<StoreStatus>,
     recorder: Option<Recorder>,
-    orders: mpsc::Receiver<Request>,
+    orders: Orders,
     credentials: mpsc::Receiver<FromCredentials>,
     /// Who waits for their end.
     waiting: rollouts::Waiting,
     rereads: mpsc::Receiver<Reread>,
     delivered: mpsc::UnboundedReceiver<Delivered>,
-    replies: HashMap<OrderId, oneshot::Sender<Reply>>,
-    orders_taken: u64,
     calendars: Calendars,
     /// What each service needs, as it was told last.
     needs: Needs,
@@ -178,13 +177,11 @@ impl Supervisor {
             store: ports.store,
             store_status,
             recorder: ports.recorder,
-            orders: ports.orders,
+            orders: Orders::new(ports.orders),
             credentials: ports.credentials,
             waiting: rollouts::Waiting::default(),
             rereads: ports.rereads,
             delivered: ports.delivered,
-            replies: HashMap::new(),
-            orders_taken: 0,
             needs: Needs::new(ports.tasks.clone()),
             listeners: ports.listeners,
             snapshots: ports.snapshots,
@@ -217,7 +214,7 @@ impl Supervisor {
                     self.update(host, update.what);
                     self.took(update.since);
                 }
-                Some(request) = self.orders.recv() => self.order(request),
+                Some(request) = self.orders.requests.recv() => self.order(request),
                 Some(said) = self.credentials.recv() => self.hear_credentials(said),
                 Some(reread) = self.rereads.recv(), if !self.stopping => self.reload(reread),
                 Some(Delivered { service, key }) = self.delivered.recv() => self.step(Input::Delivered { service, key }),
@@ -227,6 +224,7 @@ impl Supervisor {
                 Ok(()) = self.store_status.changed() => self.store_changed(),
                 () = tokio::time::sleep(rest) => self.step(Input::Tick),
             }
+            self.reply();
             if self.snapshot_due.is_some_and(|due| due <= self.clock.mono()) {
                 self.publish();
             }
@@ -309,35 +307,6 @@ impl Supervisor {
         self.said = None;
     }
 
-    fn order(&mut self, request: Request) {
-        if request.reply.is_closed() {
-            // Who asked was told that it took too long: nothing may happen behind their back.
-            return;
-        }
-        let Request { service, order, comment, request_id, by, reply } = request;
-        let services = match &service {
-            Some(name) => self.fleet.named(name).into_iter().collect::<Vec<_>>(),
-            None => self.every_service(),
-        };
-        if services.is_empty() {
-            let _asker_gone = reply.send(Reply::NoSuchService);
-            return;
-        }
-        let _request_id = self.operations.asked.taken(request_id).entered();
-        let (service, comment) = (service.as_deref(), comment.as_deref());
-        tracing::info!(service, %by, ?order, comment, "order taken");
-        // Whoever asks hears of the last.
-        self.replies.insert(OrderId(self.orders_taken + services.len() as u64), reply);
-        for service in services {
-            self.orders_taken += 1;
-            self.step(Input::Order { service, id: OrderId(self.orders_taken), order });
-            if matches!(order, Order::EndMaintenance { .. }) {
-                self.end_windows(service);
-            }
-        }
-        self.operations.asked.stepped();
-    }
-
     fn store_changed(&mut self) {
         let status = self.store_status.borrow_and_update().clone();
         self.step(Input::Store { up: status.up });
@@ -400,12 +369,6 @@ impl Supervisor {
             Action::Answer { order, answer } => self.answer(order, answer),
             Action::Announce(alert) => self.announce(now, alert),
             Action::RolledOut { rollout, undo, result } => self.rolled_out(rollout, undo, result),
-        }
-    }
-
-    fn answer(&mut self, order: OrderId, answer: Answer) {
-        if let Some(reply) = self.replies.remove(&order) {
-            let _asker_gone = reply.send(Reply::Answered(answer));
         }
     }
 

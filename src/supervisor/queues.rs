@@ -113,7 +113,7 @@ impl Supervisor {
             queue.look(&host.updates, now);
         }
         self.queues.checks.look(&self.results, now);
-        self.queues.orders.look(&self.orders, now);
+        self.queues.orders.look(&self.orders.requests, now);
         self.queues.credentials.look(&self.credentials, now);
     }
 
@@ -123,7 +123,7 @@ impl Supervisor {
             queue.measure(&host.updates);
         }
         self.queues.checks.measure(&self.results);
-        self.queues.orders.measure(&self.orders);
+        self.queues.orders.measure(&self.orders.requests);
         self.queues.credentials.measure(&self.credentials);
         self.queues.history.dropped(self.store.history_dropped(), now);
         if let Some(recorder) = &self.recorder {

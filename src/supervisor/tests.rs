@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use iaso_policy::id::{CheckId, HostId, Instance};
+use iaso_policy::input::Order;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::decode;
 use crate::engine::scripted::{Scripted, event, id, running};
 use crate::engine::watch::Watch;
 use crate::engine::{Change, EventAction};
+use crate::orders::Reply;
 use crate::probe::report::Report;
 use crate::probe::scheduler::{Prober, Scheduler};
 use crate::system::meters::Meters;
@@ -23,6 +26,7 @@ const FLOOD: usize = 20_000;
 struct Rig {
     engine: Arc<Scripted>,
     results: mpsc::Sender<Queued<Finished>>,
+    orders: mpsc::Sender<Request>,
     supervisor: Supervisor,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     probed: Arc<AtomicU64>,
@@ -56,6 +60,7 @@ fn rig() -> Rig {
     });
     let (results, finished) = mpsc::channel(QUEUE);
     let probes = Scheduler::start(&tasks, clock, prober, results.clone());
+    let (orders, ordered) = mpsc::channel(1);
     let (snapshots, seen) = watch::channel(Arc::new(Snapshot::nothing(clock.now())));
     let ports = Ports {
         hosts: vec![HostPort {
@@ -69,7 +74,7 @@ fn rig() -> Rig {
         results: finished,
         store: Store::in_memory(clock).0,
         recorder: None,
-        orders: mpsc::channel(1).1,
+        orders: ordered,
         credentials: mpsc::channel(1).1,
         rereads: mpsc::channel(1).1,
         delivered: mpsc::unbounded_channel().1,
@@ -80,7 +85,7 @@ fn rig() -> Rig {
         clock,
     };
     let supervisor = Supervisor::new(config, None, 1, Restored::nothing(), ports);
-    Rig { engine, results, supervisor, snapshots: seen, probed, tasks, clock }
+    Rig { engine, results, orders, supervisor, snapshots: seen, probed, tasks, clock }
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,4 +157,26 @@ async fn what_ends_does_not_wait_for_a_list_of_thousands() {
         .collect();
     assert_eq!(shown, [500, 1000, 1500, 2000, 2500, 3000, 3000]);
     assert_eq!(supervisor.snapshot_due, None, "there is no more to be shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_after_an_answer_sees_what_was_ordered() {
+    let Rig { orders, supervisor, mut snapshots, tasks, clock, .. } = rig();
+    tasks.spawn("supervisor", supervisor.run(CancellationToken::new()));
+    snapshots.wait_for(|snapshot| snapshot.services.len() == 1).await.unwrap();
+    let until = clock.mono() + Duration::from_secs(1800);
+    for (order, paused, maintained) in [
+        (Order::Pause, true, None),
+        (Order::Maintain { until, everything: true }, true, Some(until)),
+        (Order::Resume, false, Some(until)),
+        (Order::EndMaintenance { everything: true }, false, None),
+    ] {
+        let (reply, answer) = oneshot::channel();
+        let (request_id, by) = ("1".to_owned(), "uid 0".to_owned());
+        let request = Request { service: Some("web".to_owned()), order, comment: None, request_id, by, reply };
+        orders.send(request).await.unwrap();
+        assert!(matches!(answer.await.unwrap(), Reply::Answered(_)), "{order:?}");
+        let shown = Arc::clone(&snapshots.borrow().services[0]);
+        assert_eq!((shown.view.paused, shown.view.maintained_until), (paused, maintained), "{order:?}");
+    }
 }
