@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Builds the package. It is not compressed: that takes time, and tells nothing.
-fn package(out: &Path, revision: &str) -> PathBuf {
+pub fn package(out: &Path, revision: &str) -> PathBuf {
     let mut build = Command::new(shipped("packaging/debian/build"));
     build.args(["--executable", PROGRAM, "--revision", revision, "--compression", "none", "--out"]).arg(out);
     output(&mut build).into()

@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// The pages, by their path in the repository.
-fn pages() -> Vec<(String, String)> {
+pub fn pages() -> Vec<(String, String)> {
     let mut found: Vec<String> =
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(str::to_owned).into();
     for entry in fs::read_dir(shipped("docs")).unwrap() {
@@ -43,7 +43,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 /// The blocks of a language, without their fences.
-fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+pub fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let fence = format!("```{language}\n");
     text.split(&*fence).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }

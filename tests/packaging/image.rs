@@ -99,7 +99,7 @@ const STRICT: [&str; 6] = [
     "--security-opt=no-new-privileges",
 ];
 
-fn is_healthy(site: &Site, name: &str) {
+pub fn is_healthy(site: &Site, name: &str) {
     until(&format!("{name} is healthy"), || {
         let state = site.inspect(name, ".State.Status");
         assert!(state != "exited", "{name} has ended: {}", logs(site, name));
@@ -245,7 +245,7 @@ fn import(engine: &str, name: &str, program: &str, arguments: &[&str]) {
 }
 
 /// What is shipped, in a folder of its own. Nothing of it is another but where the engine's socket is.
-fn examples(dockerd: &OwnDockerd) -> TempDir {
+pub fn examples(dockerd: &OwnDockerd) -> TempDir {
     fn copy(from: &Path, to: &Path, socket: &str) {
         fs::create_dir_all(to).unwrap();
         for file in fs::read_dir(from).unwrap().map(Result::unwrap) {

@@ -12,8 +12,9 @@ use crate::{output, until};
 /// What such a machine needs of this one.
 pub const NEEDS: [Need; 3] = [Need::Engine, Need::Root, Need::Program("debootstrap")];
 
-/// What is in it beside the smallest Debian.
-const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,libnss-systemd,ca-certificates,procps";
+/// What is in it beside the smallest Debian: systemd, and what the documents' commands are given to.
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,libnss-systemd,ca-certificates,procps,busybox-static,curl,jq,less,sudo";
 
 /// The machine; gone when it is dropped.
 pub struct Machine {
@@ -44,14 +45,15 @@ impl Machine {
         machine
     }
 
-    /// Runs a script of the shell as root, which must succeed; what it printed.
+    /// Runs a script of bash's as root, in which nothing may fail; what it printed.
     pub fn run(&self, script: &str) -> String {
         self.try_run(script).unwrap_or_else(|said| panic!("{script}: {said}"))
     }
 
     /// The same; what it said where it failed.
     pub fn try_run(&self, script: &str) -> Result<String, String> {
-        let mut command = docker(&["exec", "-e", "DEBIAN_FRONTEND=noninteractive", &self.name, "sh", "-ec", script]);
+        let mut command = docker(&["exec", "-e", "DEBIAN_FRONTEND=noninteractive", &self.name]);
+        command.args(["bash", "-eo", "pipefail", "-c", script]);
         let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -121,14 +123,16 @@ fn release() -> String {
 /// Debian's files, kept under the target directory for the next time.
 fn archive() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("machines");
-    let (release, archive) = (release(), folder.join(format!("{}.tar", release())));
+    let (release, archive) = (release(), folder.join(format!("{}+{PACKAGES}.tar", release())));
     if archive.exists() {
         return archive;
     }
     fs::create_dir_all(&folder).unwrap();
     let making = tempfile::Builder::new().prefix("iaso-test-").tempdir_in(&folder).unwrap();
     let (root, half) = (making.path().join("root"), making.path().join("tar"));
-    output(Command::new("debootstrap").args(["--variant=minbase", PACKAGES, &release]).arg(&root));
+    output(
+        Command::new("debootstrap").args(["--variant=minbase", &format!("--include={PACKAGES}"), &release]).arg(&root),
+    );
     fs::write(root.join("etc/machine-id"), "").unwrap();
     // It would set what counts for the whole host.
     std::os::unix::fs::symlink("/dev/null", root.join("etc/systemd/system/systemd-sysctl.service")).unwrap();

@@ -24,6 +24,7 @@ mod support;
 mod unit;
 #[path = "../support/waiting.rs"]
 mod waiting;
+mod walk;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     tests.extend(prometheus::tests());
     tests.extend(documents::tests());
     tests.extend(unit::tests());
+    tests.extend(walk::tests());
     let code = support::conclude_at_once(3, tests);
     site::remove_images();
     image::remove();
