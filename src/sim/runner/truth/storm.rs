@@ -1,7 +1,7 @@
 //! Law 6 by the world's truth: when what all containers of a host share is away, and so many fail of it that it can be known,
 //! none is recovered before the cause is gone or five minutes have passed; then one at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use iaso_policy::input::EngineHealth;
 
@@ -23,14 +23,20 @@ pub(super) struct CommonCause {
     until: i64,
     /// Who needs nobody, was well until then, and may be seen to fail: in which life. What it does in another may be forgiven.
     well: BTreeMap<u128, u32>,
-    /// Who else is watched there.
-    others: BTreeSet<u128>,
     /// When Iaso was told that each is in an outage.
     failed: BTreeMap<u128, i64>,
     /// When enough was told.
     known: Option<i64>,
     /// When the newest recovery began since then, and whose.
     recovered: Option<(i64, u128)>,
+}
+
+/// Whom Iaso is asked to watch there.
+fn watched(world: &World) -> impl Iterator<Item = u128> {
+    world.ids().into_iter().filter(|id| {
+        let detail = world.inspect(*id);
+        detail.is_some_and(|detail| is_asked_for(&detail) && !is_disabled(&detail))
+    })
 }
 
 impl Books {
@@ -62,17 +68,12 @@ impl Books {
         if !is_watching {
             return;
         }
-        let watched = |id: &u128| {
-            let detail = world.inspect(*id);
-            detail.is_some_and(|detail| is_asked_for(&detail) && !is_disabled(&detail))
-        };
-        let (well, others): (BTreeSet<_>, _) = world.ids().into_iter().filter(watched).partition(|id| {
+        let well = watched(world).filter(|id| {
             !operating.contains(id) && self.needs_nobody(world, *id) && self.is_known_to_be_well(world, *id)
         });
-        let well = well.into_iter().filter_map(|id| Some((id, world.truth(id)?.lives))).collect();
+        let well = well.filter_map(|id| Some((id, world.truth(id)?.lives))).collect();
         let (failed, known, recovered) = (BTreeMap::new(), None, None);
-        self.causes[host] =
-            Some(CommonCause { began: now, until: now + for_ms, well, others, failed, known, recovered });
+        self.causes[host] = Some(CommonCause { began: now, until: now + for_ms, well, failed, known, recovered });
     }
 
     fn needs_nobody(&self, world: &World, id: u128) -> bool {
@@ -112,11 +113,13 @@ impl Books {
         }
         cause.failed.insert(id, now);
         let recent = cause.failed.values().filter(|at| now - **at < WINDOW).count();
-        let all = cause.well.keys().chain(&cause.others);
-        // What waits for its engine to start it again is none of those that are stopped.
+        // Who came meanwhile is there, too, and who has ended without Iaso's having heard of it. What waits for its engine to
+        // start it again is none of those that are stopped.
         let is_up = |truth: Truth| truth.running || (truth.lives > 0 && truth.exited.is_none());
-        let counts = |id: &&u128| cause.failed.contains_key(*id) || world.truth(**id).is_some_and(is_up);
-        let of = all.filter(counts).count();
+        let is_said_up = |id: &u128| self.told.get(id).is_some_and(|told| told.down.is_some_and(|(down, _)| !down));
+        let is_there =
+            |id: &u128| !cause.failed.contains_key(id) && (is_said_up(id) || world.truth(*id).is_some_and(is_up));
+        let of = cause.failed.len() + watched(world).filter(is_there).count();
         if cause.known.is_none() && recent >= MIN && 2 * recent > of {
             cause.known = Some(now);
             self.common_causes += 1;
