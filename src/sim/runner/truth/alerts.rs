@@ -67,8 +67,10 @@ impl Books {
                 objections.push(format!("is of the outage that {} told of", before.alert.key));
             }
             objections.extend(self.root_that_was_told(world, id, alert));
-            let alert = alert.clone();
-            self.loud.insert(id, Loud { alert, was_well: false, resolved: false, was_shut_down: false });
+            // What has only just been made has had no outage: it is told of whoever had its name before.
+            let is_news = self.told.get(&id).is_none_or(|told| !told.is_known_to_have_run());
+            let was_well = is_news && world.truth(id).is_some_and(|truth| truth.lives <= 1);
+            self.loud.insert(id, Loud { alert: alert.clone(), was_well, resolved: false, was_shut_down: false });
             self.loud_alerts += 1;
         } else if let Some(loud) = self.loud.get_mut(&id).filter(|loud| loud.alert.key.incident == alert.key.incident) {
             loud.resolved |= alert.key.kind == AlertKind::Resolved;

@@ -67,6 +67,10 @@ impl Told {
         *self.failing_since.get_or_insert(at)
     }
 
+    pub(super) fn is_known_to_have_run(&self) -> bool {
+        self.life.is_some()
+    }
+
     /// Iaso was told of its present life.
     pub(super) fn knows_life(&self, truth: &Truth) -> bool {
         self.life.is_some_and(|life| life >= truth.since)
