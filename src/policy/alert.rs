@@ -72,7 +72,7 @@ pub struct Announced {
     pub of_host: bool,
     /// Why nothing more was done.
     pub reason: Option<Hold>,
-    /// How the outage ended.
+    /// How the outage ended; of one that asked for attention only where that its end is to be told died with an earlier run.
     pub ending: Option<Ending>,
     /// A reporter has taken it.
     pub delivered: bool,
@@ -81,6 +81,11 @@ pub struct Announced {
 impl Announced {
     fn is_of_unproven_check(&self) -> bool {
         self.reason == Some(Hold::NeverSucceeded)
+    }
+
+    /// It asks for attention, in this outage.
+    fn is_loud_of(&self, incident: IncidentId) -> bool {
+        self.key.incident == incident && self.key.kind != AlertKind::Resolved
     }
 }
 
@@ -92,6 +97,9 @@ pub(crate) fn decide(alerts: &mut Vec<Announced>, announced: Announced) {
         if known.is_of_unproven_check() { announced.is_of_unproven_check() } else { known.key.incident == key.incident }
     };
     alerts.retain(|known| known.key != key && !(known.delivered && is_replaced(known)));
+    for known in alerts.iter_mut().filter(|known| known.is_loud_of(key.incident) && key.kind == AlertKind::Resolved) {
+        known.ending = None;
+    }
     if alerts.len() >= REMEMBERED {
         alerts.remove(0);
     }
@@ -109,6 +117,18 @@ pub(crate) fn deliver(alerts: &mut Vec<Announced>, key: AlertKey) {
     }
 }
 
+/// An outage has ended, which is to be told where the outage was.
+pub(crate) fn end(alerts: &mut [Announced], incident: IncidentId, ending: Ending) {
+    for known in alerts.iter_mut().filter(|known| known.is_loud_of(incident)) {
+        known.ending = Some(ending);
+    }
+}
+
+/// An end that is to be told, as a run before this one died between writing down the one and the other.
+pub(crate) fn untold_end(alerts: &[Announced]) -> Option<&Announced> {
+    alerts.iter().find(|known| known.key.kind != AlertKind::Resolved && known.ending.is_some())
+}
+
 /// A check has worked for the first time: that it never had is remembered for no other outage than the one that is open.
 pub(crate) fn prove(alerts: &mut Vec<Announced>, open: Option<IncidentId>) {
     let is_over = |known: &Announced| known.delivered && Some(known.key.incident) != open;
@@ -122,6 +142,5 @@ pub(crate) fn told_unproven(alerts: &[Announced]) -> Option<&Announced> {
 
 /// The newest that asks for attention, of this outage.
 pub(crate) fn told(alerts: &[Announced], incident: IncidentId) -> Option<&Announced> {
-    let mut loud = alerts.iter().rev().filter(|known| known.key.kind != AlertKind::Resolved);
-    loud.find(|known| known.key.incident == incident)
+    alerts.iter().rev().find(|known| known.is_loud_of(incident))
 }

@@ -156,6 +156,7 @@ impl Service {
             self.tell_at = Some(learned);
         } else {
             self.tell_again(turn);
+            self.tell_ends_that_died(turn);
             self.tell_ends_again(turn);
             self.tell_end_of_its_host(turn);
             self.remind_of_its_host(turn);
@@ -180,6 +181,14 @@ impl Service {
                 let alert = self.alert(turn, &known);
                 turn.out.push(Action::Announce(alert));
             }
+        }
+    }
+
+    /// What has ended, and a run before this one died before it could say so.
+    fn tell_ends_that_died(&mut self, turn: &mut Turn<'_>) {
+        while let Some(known) = alert::untold_end(&self.alerts).copied() {
+            let key = AlertKey { kind: AlertKind::Resolved, ordinal: 1, ..known.key };
+            self.say(turn, Announced { key, at: turn.now, delivered: false, ..known });
         }
     }
 

@@ -194,7 +194,12 @@ impl Memory {
                     root: None,
                 });
             }
-            Event::IncidentClosed { .. } => self.incident = None,
+            Event::IncidentClosed { ending, .. } => {
+                self.incident = None;
+                if let Some(incident) = record.incident {
+                    alert::end(&mut self.alerts, incident, ending);
+                }
+            }
             Event::Begun { attempt, step, cause, trouble, instance, charge, .. } => {
                 match cause {
                     Cause::Credential { credential, .. } => self.charge_for(credential, now),

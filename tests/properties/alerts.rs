@@ -436,6 +436,30 @@ fn a_lost_host_is_told_reminded_of_and_its_return_told_also_by_the_next_run() {
     }
 }
 
+#[test]
+fn an_end_is_told_by_the_next_run_where_this_one_dies_between_writing_it_down_and_telling_it() {
+    let mut rig = hopeless();
+    is_given_up(&mut rig, DB);
+    assert_eq!(told(&rig), [(DB, AlertKind::NotHealed, 1)]);
+    let mut memory = rig.memory[&DB].clone();
+    rig.becomes(DB, HEALTHY);
+    rig.pass(secs(20));
+    let closed = rig.records.iter().rfind(|record| matches!(record.event, Event::IncidentClosed { .. }));
+    memory.apply(closed.unwrap());
+    rig.memory.insert(DB, memory);
+    rig.alerts.clear();
+    for told_again in [true, false] {
+        rig.killed(false, secs(1));
+        rig.resumes(loses_patience());
+        rig.pass(secs(29));
+        assert_eq!(told(&rig), []);
+        rig.pass(secs(300));
+        let ends = rig.alerts.drain(..).map(|alert| (alert.key.kind, alert.key.ordinal, alert.ending));
+        let expected = told_again.then_some((AlertKind::Resolved, 1, Some(Ending::Recovered)));
+        assert_eq!(ends.collect::<Vec<_>>(), Vec::from_iter(expected));
+    }
+}
+
 /// Its program dies, its engine starts it again, and its check fails.
 fn comes_back_and_fails(rig: &mut Rig) {
     rig.dies(DB, 1);
