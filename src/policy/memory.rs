@@ -65,6 +65,8 @@ pub struct Memory {
     pub stopped: Option<(Instance, Now)>,
     /// The life that ended by no person's hand, and its exit code.
     pub exited: Option<(Instance, i32)>,
+    /// The newest life that a recovery began and that was verified.
+    pub healed_life: Option<Instance>,
     /// A container of this identity was once seen running.
     pub seen_running: bool,
     /// A person paused automatic operations.
@@ -172,6 +174,7 @@ impl Memory {
             quarantine: None,
             stopped: None,
             exited: None,
+            healed_life: None,
             seen_running: false,
             paused: false,
             maintenance: None,
@@ -239,6 +242,7 @@ impl Memory {
             Event::OperatorStopped { instance } => self.stopped = Some((instance, now)),
             Event::OperatorStopEnded => self.stopped = None,
             Event::Exited { instance, code } => self.exited = Some((instance, code)),
+            Event::LifeHealed { instance } => self.healed_life = Some(instance),
             Event::SeenRunning => self.seen_running = true,
             Event::Proven { fingerprint, .. } => {
                 if let Err(place) = self.proven.binary_search(&fingerprint) {

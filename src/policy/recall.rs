@@ -96,6 +96,7 @@ impl Service {
         });
         self.stopped = memory.stopped.map(|(instance, at)| (instance, now.place(at)));
         self.exited = memory.exited;
+        self.healed_life = memory.healed_life;
         self.seen_running = memory.seen_running;
         self.paused = memory.paused;
         self.ordered = memory.maintenance.map(|order| Ordered::recalled(&order, now));
@@ -135,6 +136,7 @@ impl Service {
             }),
             stopped: self.stopped.map(|(instance, at)| (instance, now.at(at))),
             exited: self.exited,
+            healed_life: self.healed_life,
             seen_running: self.seen_running,
             paused: self.paused,
             maintenance: self.ordered.map(|order| order.memory(now)),

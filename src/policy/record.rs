@@ -131,6 +131,11 @@ pub enum Event {
         /// Its exit code.
         code: i32,
     },
+    /// Durable. This life was begun by a recovery and was verified: what is to follow such a one may do so.
+    LifeHealed {
+        /// This life of it.
+        instance: Instance,
+    },
     /// Durable. Its container was seen running, for the first time.
     SeenRunning,
     /// Durable. A check passed, for the first time since its definition changed.
@@ -338,6 +343,7 @@ impl Event {
             Self::OperatorStopped { .. } => "operator_stopped",
             Self::OperatorStopEnded => "operator_stop_ended",
             Self::Exited { .. } => "exited",
+            Self::LifeHealed { .. } => "life_healed",
             Self::SeenRunning => "seen_running",
             Self::Proven { .. } => "check_proven",
             Self::Paused => "paused",

@@ -323,8 +323,12 @@ impl Service {
         } else if broken_again {
             self.end(turn, attempt, Verdict::NotHealed);
         } else if self.is_stable() && self.is_past(attempt) {
-            if attempt.cause == Cause::Recovery && attempt.begins_a_life() {
-                self.healed_life = self.instance();
+            if attempt.cause == Cause::Recovery
+                && attempt.begins_a_life()
+                && let Some(instance) = self.instance()
+            {
+                self.healed_life = Some(instance);
+                self.record(turn, Event::LifeHealed { instance });
             }
             self.end(turn, attempt, Verdict::Healed);
             self.close_incident(turn, Ending::Healed);

@@ -144,17 +144,17 @@ fn same_service(a: &Memory, b: &Memory) -> bool {
     let outages = |memory: &Memory| (memory.incident.map(|incident| incident.incident), memory.part_of);
     (a.paused, a.maintenance, a.seen_running, a.streak, a.last_ended, a.quarantine, a.stopped, a.exited)
         == (b.paused, b.maintenance, b.seen_running, b.streak, b.last_ended, b.quarantine, b.stopped, b.exited)
-        && (outages(a), &a.alerts) == (outages(b), &b.alerts)
+        && (outages(a), a.healed_life, &a.alerts) == (outages(b), b.healed_life, &b.alerts)
 }
 
 fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO services
-             (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, incident,
-             part_of, alerts)
+             (identity, paused, maintenance, seen_running, streak, last_ended, quarantine, operator_stop, exit, healed_life,
+             incident, part_of, alerts)
              VALUES (:identity, :paused, :maintenance, :seen_running, :streak, :last_ended, :quarantine, :operator_stop, :exit,
-             :incident, :part_of, :alerts)",
+             :healed_life, :incident, :part_of, :alerts)",
         )?
         .execute(named_params! {
             ":identity": memory.identity.as_str(),
@@ -166,6 +166,7 @@ fn write_service(transaction: &Transaction<'_>, memory: &Memory) -> rusqlite::Re
             ":quarantine": maybe_json(memory.quarantine.as_ref())?,
             ":operator_stop": maybe_json(memory.stopped.as_ref())?,
             ":exit": maybe_json(memory.exited.as_ref())?,
+            ":healed_life": maybe_json(memory.healed_life.as_ref())?,
             ":incident": memory.incident.map(|open| open.incident.to_string()),
             ":part_of": memory.part_of.map(|root| root.to_string()),
             ":alerts": maybe_json(Some(&memory.alerts).filter(|alerts| !alerts.is_empty()))?,
@@ -352,6 +353,7 @@ fn load_service(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Memo
         quarantine: from_maybe_json(row, "quarantine")?,
         stopped: from_maybe_json(row, "operator_stop")?,
         exited: from_maybe_json(row, "exit")?,
+        healed_life: from_maybe_json(row, "healed_life")?,
         seen_running: row.get("seen_running")?,
         paused: row.get("paused")?,
         maintenance: from_maybe_json(row, "maintenance")?,

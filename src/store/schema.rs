@@ -103,6 +103,10 @@ const MIGRATIONS: &[&str] = &[
         UNIQUE (incident, identity, wall, kind)
     );
     ",
+    "
+    -- The newest life that a recovery began and that was verified.
+    ALTER TABLE services ADD COLUMN healed_life TEXT;
+    ",
 ];
 
 /// The schema version that this program writes.

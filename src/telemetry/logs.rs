@@ -201,7 +201,11 @@ impl LogLines {
                 ..
             } => Level::WARN,
             Event::Reserved { .. } | Event::GivenBack { .. } | Event::Delivered { .. } => Level::DEBUG,
-            Event::Health { .. } | Event::Settled | Event::SeenRunning | Event::Proven { .. } => Level::DEBUG,
+            Event::Health { .. }
+            | Event::Settled
+            | Event::LifeHealed { .. }
+            | Event::SeenRunning
+            | Event::Proven { .. } => Level::DEBUG,
             Event::IncidentClosed { .. }
             | Event::Begun { .. }
             | Event::Ended { .. }
@@ -368,6 +372,7 @@ pub(super) fn message(entry: &Entry) -> String {
         Event::OperatorStopped { .. } => "a person stopped it: left alone".to_owned(),
         Event::OperatorStopEnded => "the person's stop no longer counts: back in care".to_owned(),
         Event::Exited { code, .. } => format!("its container exited with code {code}"),
+        Event::LifeHealed { .. } => "the container's new life is well".to_owned(),
         Event::SeenRunning => "seen running for the first time".to_owned(),
         Event::Proven { check, .. } => match checks.get(usize::from(check.0)) {
             Some(name) => format!("its check `{name}` passed for the first time"),

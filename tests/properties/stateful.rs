@@ -263,6 +263,38 @@ fn what_needs_it_follows_in_order_once_it_is_healed() {
 }
 
 #[test]
+fn what_needs_it_follows_also_where_iaso_died_just_then() {
+    for away in [1, 3600] {
+        let mut rig = stack();
+        rig.order(API, Order::Pause);
+        rig.dies(DB, 1);
+        carry_out_healthy(&mut rig);
+        rig.pass(secs(12));
+        assert_eq!((touched(&rig), rig.view(DB).incident), (vec![DB], None));
+        rig.killed(false, secs(away));
+        let recovery = RecoverySpec { restart_dependents: true, ..RecoverySpec::default() };
+        rig.resumes(ServiceSpec { recovery, ..spec("db") });
+        for (service, name) in [(API, "api"), (WEB, "web")] {
+            rig.step(Input::Define { service, spec: Box::new(spec(name)) });
+            rig.describe(service);
+            rig.look(service);
+        }
+        needs(&mut rig, API, &[DB]);
+        needs(&mut rig, WEB, &[API]);
+        rig.pass(secs(300));
+        rig.order(API, Order::Resume);
+        rig.pass(secs(1));
+        assert_eq!(touched(&rig), [DB, API]);
+        carry_out_healthy(&mut rig);
+        rig.pass(secs(15));
+        assert_eq!(touched(&rig), [DB, API, WEB]);
+        carry_out_healthy(&mut rig);
+        rig.pass(secs(3600));
+        assert_eq!(touched(&rig), [DB, API, WEB], "once");
+    }
+}
+
+#[test]
 fn those_who_follow_go_one_after_the_other() {
     let mut rig = stack();
     needs(&mut rig, WEB, &[DB]);

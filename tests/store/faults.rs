@@ -120,7 +120,7 @@ fn a_newer_file_is_left_untouched() -> Verdict {
         let before = (fs::read(&path)?, fs::read(&wal)?);
         let (store, restored) = open(dir.path());
         assert!(!restored.store_up);
-        assert!(message(&store).contains("schema 99; this one knows up to 6"), "{}", message(&store));
+        assert!(message(&store).contains("schema 99; this one knows up to 7"), "{}", message(&store));
         assert!(matches!(wait(store.charge(&web(), &charge(4))), Err(StoreError::MemoryOnly(_))));
         wait(store.close());
         assert!(before == (fs::read(&path)?, fs::read(&wal)?), "the newer file was changed");

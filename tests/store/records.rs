@@ -173,6 +173,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (instance(), any::<i32>()).prop_map(|(instance, code)| Event::Exited { instance, code }),
         1 => select(vec![1, 2, u64::MAX]).prop_map(|fingerprint| Event::Proven { check: CheckId(0), fingerprint }),
         2 => instance().prop_map(|instance| Event::ChargedForGap { instance }),
+        1 => instance().prop_map(|instance| Event::LifeHealed { instance }),
         2 => select(vec![Event::Settled, Event::OperatorStopEnded, Event::SeenRunning, Event::Paused, Event::Resumed]),
         1 => (0_u64..9000, any::<bool>()).prop_map(|(s, everything)| Event::MaintenanceBegan { lasting: Duration::from_secs(s), everything }),
         1 => any::<bool>().prop_map(|everything| Event::MaintenanceEnded { everything }),
