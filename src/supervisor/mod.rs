@@ -144,6 +144,8 @@ pub struct Supervisor {
     picture: Picture,
     /// When a snapshot is due, if anything has changed.
     snapshot_due: Option<Mono>,
+    /// When the newest was made.
+    published: Mono,
     heartbeat: Heartbeat,
     clock: Clock,
     operations: Operations,
@@ -187,6 +189,7 @@ impl Supervisor {
             snapshots: ports.snapshots,
             picture,
             snapshot_due: None,
+            published: now.mono,
             heartbeat: ports.heartbeat,
             clock: ports.clock,
             operations: Operations::new(ports.tasks),

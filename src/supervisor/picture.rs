@@ -398,15 +398,14 @@ impl Picture {
 }
 
 impl Supervisor {
-    /// Something has changed: a snapshot is due soon.
+    /// Something has changed: a snapshot is due, at once where the last one is old enough.
     pub(super) fn changed(&mut self) {
-        let due = self.clock.mono() + SNAPSHOT_EVERY;
-        self.snapshot_due = Some(self.snapshot_due.map_or(due, |at| at.min(due)));
+        self.snapshot_due = Some((self.published + SNAPSHOT_EVERY).max(self.clock.mono()));
     }
 
     pub(super) fn publish(&mut self) {
-        self.snapshot_due = None;
         let now = self.clock.now();
+        (self.snapshot_due, self.published) = (None, now.mono);
         self.measure_queues(now);
         let snapshot = self.picture.snapshot(now, &mut self.policy, &self.fleet, &self.needs, &self.queues);
         self.snapshots.send_replace(Arc::new(snapshot));

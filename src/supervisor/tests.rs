@@ -124,6 +124,20 @@ async fn a_flood_of_events_hides_no_death_loses_no_result_and_is_told() {
     assert!(told > 0 && (told..=told + 1).contains(&all), "{told} of {all}");
 }
 
+/// What a probe came to that began then.
+fn passed(began: Mono) -> Finished {
+    Finished {
+        service: ServiceId(0),
+        check: CheckId(0),
+        instance: Instance { container: 1, started: 100 },
+        began,
+        verdict: Verdict::Passed,
+        evidence: Arc::from("status 200"),
+        took: Duration::from_millis(1),
+        certificate_expiry: None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_ends_does_not_wait_for_a_list_of_thousands() {
     let Rig { results, mut supervisor, snapshots, clock, .. } = rig();
@@ -133,17 +147,7 @@ async fn what_ends_does_not_wait_for_a_list_of_thousands() {
         detail.labels.insert("iaso.enable".to_owned(), "true".to_owned());
         detail
     };
-    let finished = Finished {
-        service: ServiceId(0),
-        check: CheckId(0),
-        instance: Instance { container: 1, started: 100 },
-        began: clock.mono(),
-        verdict: Verdict::Passed,
-        evidence: Arc::from("status 200"),
-        took: Duration::from_millis(1),
-        certificate_expiry: None,
-    };
-    results.try_send(Queued::now(finished)).unwrap();
+    results.try_send(Queued::now(passed(clock.mono()))).unwrap();
     let containers = (1..=3000).map(container).collect();
     supervisor.update(HostId(0), Update::Listed { containers, began: clock.mono() });
     assert_eq!(supervisor.policy.views().count(), 3000);
@@ -179,4 +183,22 @@ async fn whoever_looks_after_an_answer_sees_what_was_ordered() {
         let shown = Arc::clone(&snapshots.borrow().services[0]);
         assert_eq!((shown.view.paused, shown.view.maintained_until), (paused, maintained), "{order:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_is_shown_at_once_and_four_times_a_second_at_most() {
+    let Rig { results, supervisor, mut snapshots, tasks, clock, .. } = rig();
+    tasks.spawn("supervisor", supervisor.run(CancellationToken::new()));
+    snapshots.wait_for(|snapshot| snapshot.services.len() == 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5500)).await;
+    let mut shown = Vec::new();
+    for _ in 0..100 {
+        snapshots.mark_unchanged();
+        results.send(Queued::now(passed(clock.mono()))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        shown.push(snapshots.has_changed().unwrap());
+    }
+    assert!(shown[0], "at once");
+    let times = shown.iter().filter(|is| **is).count();
+    assert!((7..=9).contains(&times), "{times} in two seconds");
 }

@@ -127,9 +127,10 @@ fn as_a_container(blocks: &mut Blocks, dockerd: &OwnDockerd, site: &Site) {
 
 fn heals(blocks: &mut Blocks, machine: &Machine) {
     machine.run(&blocks.take(START, "docker run -d --name hello"));
-    machine.until("iaso explain hello | grep -c 'hello is healthy'", "1");
-    let said = machine.run(&blocks.take(START, "docker kill --signal KILL hello"));
-    assert!(said.contains("hello is "), "{said}");
+    machine.until(&format!("{} | grep -c '^hello *healthy '", blocks.take(START, "iaso status").trim()), "1");
+    machine.run(&blocks.take(START, "docker kill --signal KILL hello"));
+    machine
+        .until(&format!("{} | grep -c ' restart (attempt 1)'", blocks.take(START, "iaso explain hello").trim()), "1");
     machine.until_told(0, "\"event\":\"incident_closed\"");
     assert_eq!(machine.run("docker inspect -f '{{.State.Running}}' hello"), "true");
     machine.until("iaso status | grep -c '^hello *healthy '", "1");
