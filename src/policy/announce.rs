@@ -188,7 +188,7 @@ impl Service {
     fn tell_ends_that_died(&mut self, turn: &mut Turn<'_>) {
         while let Some(known) = alert::untold_end(&self.alerts).copied() {
             let key = AlertKey { kind: AlertKind::Resolved, ordinal: 1, ..known.key };
-            self.say(turn, Announced { key, at: turn.now, delivered: false, ..known });
+            self.say(turn, Announced { key, at: turn.now, reason: None, delivered: false, ..known });
         }
     }
 
