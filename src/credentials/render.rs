@@ -142,7 +142,7 @@ fn put(path: &Path, contents: &[u8], mode: u32, ids: Ids) -> Result<Outcome, Ren
         return Ok(Outcome::Unchanged);
     }
     // What has a second name, or belongs to somebody else, who may hold it open, is not made ours.
-    if standing.links == 1 && (standing.ids.user == ids.user || standing.ids.user == Ids::own().user) {
+    if standing.has_one_name && (standing.ids.user == ids.user || standing.ids.user == Ids::own().user) {
         place.mend(&standing, mode, ids)?;
         return Ok(Outcome::Mended);
     }

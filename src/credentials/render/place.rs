@@ -35,8 +35,8 @@ pub(super) struct Standing {
     pub(super) same_bytes: bool,
     pub(super) mode: u32,
     pub(super) ids: Ids,
-    /// How many names it has.
-    pub(super) links: u64,
+    /// It has no other name, by which somebody else may know it.
+    pub(super) has_one_name: bool,
 }
 
 impl<'a> Place<'a> {
@@ -102,7 +102,8 @@ impl<'a> Place<'a> {
             Err(Errno::NOENT) => return Ok(None),
             // It cannot be compared, and can be replaced.
             Err(Errno::ACCESS) => {
-                return Ok(Some(Standing { file: None, same_bytes: false, mode: 0, ids: Ids::own(), links: 1 }));
+                let ids = Ids::own();
+                return Ok(Some(Standing { file: None, same_bytes: false, mode: 0, ids, has_one_name: true }));
             }
             Err(error) => return Err(io_error(self.path, "open it")(error)),
         };
@@ -111,8 +112,9 @@ impl<'a> Place<'a> {
         let same_bytes = u64::try_from(stat.st_size).is_ok_and(|size| size == contents.len() as u64)
             && holds(&file, contents).map_err(|error| self.error("read it", error))?;
         let ids = Ids { user: stat.st_uid, group: stat.st_gid };
-        let links = stat.st_nlink;
-        Ok(Some(Standing { file: Some(file), same_bytes, mode: stat.st_mode & 0o7777, ids, links }))
+        // A number of another width on each architecture.
+        let has_one_name = stat.st_nlink == 1;
+        Ok(Some(Standing { file: Some(file), same_bytes, mode: stat.st_mode & 0o7777, ids, has_one_name }))
     }
 
     fn regular(&self, stat: &Stat) -> Result<(), RenderError> {
