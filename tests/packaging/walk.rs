@@ -15,7 +15,10 @@ use crate::site::Site;
 use crate::support::{Need, test};
 use crate::{PROGRAM, output, scratch, shipped, wait};
 
-/// By their page and first words.
+/// The page that a new user walks along.
+const START: &str = "docs/getting-started.md";
+
+/// Blocks that are not run: their page and first words, and why not.
 const NOT_RUN: [(&str, &str, &str); 4] = [
     ("README.md", "cargo run --release -- demo", "tests/engine/demo.rs runs what it builds"),
     ("README.md", "cargo test", "this is it"),
@@ -89,8 +92,6 @@ fn client() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join("docker")).find(|file| file.exists()).unwrap()
 }
-
-const START: &str = "docs/getting-started.md";
 
 /// The package is built by the command that the page gives, but of the tests' executable: another takes minutes.
 fn is_installed(blocks: &mut Blocks, machine: &Machine) {
